@@ -1,0 +1,95 @@
+"""Every key a training config has, with its default; the other configs start from here.
+
+The result is locked: a key that is not here is an error, in a config file as on the command line.
+Imports nothing of JAX, so that a typo is reported at once.
+"""
+
+from ml_collections import config_dict
+
+placeholder = config_dict.placeholder
+
+
+def get_defaults() -> config_dict.ConfigDict:
+    """Returns a fresh, locked copy of the defaults."""
+    config = config_dict.create(
+        task="mlm",  # "mlm", "glue" or "recall"
+        seed=0,  # parameters, order of the data, masking, dropout
+        # Heads of a second, linear run on the same data and seed, to compare with; "" is none.
+        baseline_heads="",
+        data=config_dict.create(
+            source="embedded",  # mlm: "embedded", or text files and folders joined with ":"
+            dir="",  # glue: folder with the task folders (CoLA, SST-2, …)
+            task="sst2",  # glue: which task
+            vocab_size=2048,  # of the tokenizer that is trained on the training text
+            length=64,  # tokens in a sequence, [CLS] and [SEP] included
+            mask_rate=0.15,  # mlm: share of tokens to predict
+            validation_fraction=0.02,  # mlm: documents for the evaluations during the run
+            test_fraction=0.02,  # mlm: documents for the evaluation at the end
+            max_train_examples=0,  # glue: use the first N training rows; 0 is all
+            num_pairs=8,  # recall: key-value pairs in a sequence
+            num_keys=32,  # recall: different keys
+            num_values=16,  # recall: different values; chance is 1 / num_values
+            num_train_examples=100_000,  # recall
+            num_eval_examples=2_000,  # recall: validation, and as many for the test
+            num_threads=1,  # that prepare batches ahead
+        ),
+        model=config_dict.create(
+            width=128,
+            num_layers=2,
+            num_heads=4,
+            mlp_width=512,
+            norm="post",  # "post" as in BERT, or "pre"
+            pooling="cls",  # classifiers: "cls" or "mean"
+            dropout_rate=0.1,
+            attention_dropout_rate=0.1,
+            dtype="float32",  # of the computation; "bfloat16" on accelerators
+            heads="identity",  # e.g. "identity:2,quadratic:2", or one family for all heads
+            coupling="pooled",  # "pooled", "pairwise" or "elementwise"
+            lam=1.0,  # λ
+            num_steps=2,  # T
+            step_size=placeholder(float),  # η; None is 1/(1+λ)
+            gain=placeholder(float),  # s; None is 1/d_v
+            alpha_init=0.0,  # α of non-linear heads at the start; 0 starts as linear
+            implementation=placeholder(str),  # of nonlinear_attention; None picks
+        ),
+        optimizer=config_dict.create(
+            learning_rate=1e-3,
+            warmup_fraction=0.1,
+            decay="linear",  # "linear", "cosine" or "constant"
+            weight_decay=0.01,
+            clip_norm=1.0,
+            b1=0.9,
+            b2=0.999,
+            alpha_rate=1.0,  # learning rate of α, relative to learning_rate
+        ),
+        train=config_dict.create(
+            num_steps=1000,
+            batch_size=32,
+            eval_batch_size=64,
+            log_every=10,
+            eval_every=500,  # evaluation on the validation set; 0 is at the end only
+            checkpoint_every=250,
+            keep_checkpoints=2,
+        ),
+    )
+    return config.lock()
+
+
+def parse_arg(arg: str, **defaults: str | bool) -> config_dict.ConfigDict:
+    """Reads the part of ``--config=FILE.py:ARG`` after the colon: "task=rte,smoke".
+
+    Args:
+      arg: comma-separated ``name=value``; a bare name is ``True``.
+      **defaults: the names that exist, with their defaults.
+
+    Raises:
+      ValueError: for a name that does not exist.
+    """
+    parsed = config_dict.create(**defaults)
+    for part in filter(None, (part.strip() for part in arg.split(","))):
+        name, has_value, value = part.partition("=")
+        if name not in defaults or isinstance(defaults[name], bool) == bool(has_value):
+            known = ", ".join(k if isinstance(v, bool) else f"{k}={v}" for k, v in defaults.items())
+            raise ValueError(f"the config takes {known} after the colon; got {part!r}")
+        parsed[name] = value if has_value else True
+    return parsed

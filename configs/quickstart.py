@@ -1,0 +1,47 @@
+"""The main job: a small BERT-like encoder, half of its heads non-linear, on text every Python has.
+
+Command:   ./scripts/quickstart
+Smoke:     ./scripts/quickstart --smoke
+
+Trains the mixed encoder and an all-linear one (same seed, data and number of parameters) as masked
+language models on CPython's own documentation.
+"""
+
+from configs.defaults import get_defaults, parse_arg
+
+
+def get_config(arg: str = ""):
+    """Returns the config; ``:smoke`` is the same in a few seconds, for tests."""
+    arg = parse_arg(arg, smoke=False)
+    config = get_defaults()
+    config.task = "mlm"
+    config.baseline_heads = "identity"
+
+    config.data.vocab_size = 2048
+    config.data.length = 64
+
+    config.model.num_layers = 3
+    config.model.num_heads = 4
+    config.model.heads = "identity:2,quadratic:2"
+    config.model.num_steps = 2
+    config.model.alpha_init = 0.0
+    config.model.dropout_rate = 0.0
+    config.model.attention_dropout_rate = 0.0
+
+    config.optimizer.learning_rate = 2e-3
+    config.train.num_steps = 500
+    config.train.batch_size = 32
+    config.train.eval_every = 250
+
+    if arg.smoke:
+        config.data.length = 24
+        config.data.vocab_size = 512
+        config.model.width = 32
+        config.model.mlp_width = 64
+        config.model.num_layers = 2
+        config.train.num_steps = 12
+        config.train.batch_size = 8
+        config.train.log_every = 2
+        config.train.eval_every = 6
+        config.train.checkpoint_every = 4
+    return config

@@ -1,0 +1,22 @@
+"""Non-linear attention as the minimum of an energy (Farooq, arXiv:2506.11043), in JAX and Flax.
+
+E(x, y) = −Φ_F(x, y) + ½‖x‖² + (λ/2)‖x − A y‖² is written once (:func:`attention_energy`),
+``jax.grad`` derives the update, ``jax.lax.scan`` unrolls it (:func:`descend`), and
+:func:`nonlinear_attention` is the result in the shape of ``jax.nn.dot_product_attention``.
+"""
+
+from hopfield_attn.energies import nonlinearities
+from hopfield_attn.energies.attention import attention_energy
+from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_attention
+from hopfield_attn.solvers.descent import Descent, descend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Descent",
+    "attention_descent",
+    "attention_energy",
+    "descend",
+    "nonlinear_attention",
+    "nonlinearities",
+]

@@ -1,0 +1,11 @@
+"""Data as numpy arrays: documents, tokens, task readers, and batches as a function of (seed, step).
+
+Nothing here imports the rest of the library; import the module that is needed:
+
+* ``corpus``, ``embedded``: text to a list of documents, and its split by content.
+* ``tokenizer``: byte-level BPE and the ids of the special tokens.
+* ``masking``, ``baselines``: rows for masked-language modelling, and what counting alone scores.
+* ``glue``, ``glue_encoding``: the GLUE tasks from their TSV files.
+* ``recall``: generated associative recall.
+* ``source``, ``batches``: random-access examples, and the order in which training sees them.
+"""

@@ -1,0 +1,212 @@
+"""Reads the GLUE tasks from the TSV files of the official archives."""
+
+import math
+import os
+import reprlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hopfield_attn.data.glue_encoding import encode_examples
+from hopfield_attn.data.glue_tasks import GLUE_TASKS, Example, GlueTask, find_task, unknown_name
+
+__all__ = [
+    "GLUE_TASKS",
+    "Example",
+    "GlueTask",
+    "encode_examples",
+    "find_task",
+    "read_glue",
+    "read_glue_skipping",
+]
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_glue(data_dir: str | os.PathLike[str], task: str, split: str) -> list[Example]:
+    r"""Reads one split of one task, and stops at the first bad row.
+
+    Args:
+      data_dir: the folder that holds ``CoLA``, ``RTE`` and the others; may begin with ``~``.
+      task: a key of ``GLUE_TASKS``.
+      split: one of the task's ``splits``.
+
+    Returns:
+      The rows in the order of the file, sentences stripped. Rows of a test split have label None.
+
+    Raises:
+      ValueError: unknown task or split, or a bad row: ``FILE:LINE column NAME: reason``.
+      FileNotFoundError: the folder or the file does not exist.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     Path(folder, "SST-2").mkdir()
+      ...     _ = Path(folder, "SST-2", "dev.tsv").write_text("sentence\tlabel\ngreat \t1\n")
+      ...     read_glue(folder, "sst2", "dev")
+      [Example(sentence1='great', sentence2=None, label=1)]
+    """
+    return read_glue_skipping(data_dir, task, split, max_skipped=0)[0]
+
+
+def read_glue_skipping(
+    data_dir: str | os.PathLike[str], task: str, split: str, *, max_skipped: int
+) -> tuple[list[Example], list[str]]:
+    """Reads one split of one task, leaving out up to a number of bad rows.
+
+    The official QQP files hold a few rows that are cut in two.
+
+    Args:
+      data_dir: as for ``read_glue``.
+      task: as for ``read_glue``.
+      split: as for ``read_glue``.
+      max_skipped: how many bad rows to accept.
+
+    Returns:
+      The good rows, and one line ``FILE:LINE column NAME: reason`` for each row left out.
+
+    Raises:
+      ValueError: as for ``read_glue``, at the bad row after ``max_skipped``.
+      FileNotFoundError: the folder or the file does not exist.
+    """
+    spec = find_task(task)
+    if split not in spec.splits:
+        raise ValueError(unknown_name(f"split of {task}", split, spec.splits))
+    path = _split_path(Path(data_dir).expanduser(), spec, split)
+    examples: list[Example] = []
+    skipped: list[str] = []
+    for row in _read_rows(path, spec, labelled=not split.startswith("test")):
+        if isinstance(row, Example):
+            examples.append(row)
+            continue
+        skipped.append(row)
+        if len(skipped) > max_skipped:
+            raise ValueError(row)
+    if not examples:
+        raise ValueError(f"{path}:1 column {spec.sentence1}: the file has no usable row")
+    return examples, skipped
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the fields of a row are, and whether it has a label."""
+
+    task: GlueTask
+    columns: tuple[str, ...]
+    labelled: bool
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        sentences = (self.task.sentence1, self.task.sentence2)
+        label = (self.task.label,) if self.labelled else ()
+        return (*(name for name in sentences if name is not None), *label)
+
+
+def _split_path(data_dir: Path, spec: GlueTask, split: str) -> Path:
+    folder = data_dir / spec.folder
+    if not data_dir.is_dir():
+        raise FileNotFoundError(f"expected the folder {folder}, but {data_dir} does not exist")
+    if not folder.is_dir():
+        found = sorted(entry.name for entry in data_dir.iterdir() if entry.is_dir())
+        raise FileNotFoundError(f"expected the folder {folder}; {data_dir} has {found}")
+    path = folder / f"{split}.tsv"
+    if not path.is_file():
+        found = sorted(entry.name for entry in folder.iterdir())
+        raise FileNotFoundError(f"expected the file {path}; {folder} has {found}")
+    return path
+
+
+def _read_rows(path: Path, spec: GlueTask, *, labelled: bool) -> Iterator[Example | str]:
+    """Yields an example, or what is wrong, for each row that has a gold label."""
+    # Only "\n" ends a row, and quotes mean nothing: the csv module's defaults merge rows here,
+    # and str.splitlines would cut sentences at exotic separators.
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ValueError(f"{path}:1 column {spec.sentence1}: the file is empty")
+        has_mark = file.seek(0) == 0 and file.read(3) == _BYTE_ORDER_MARK
+        file.seek(3 if has_mark else 0)
+        has_header = spec.columns is None or not labelled
+        columns = _read_header(file.readline(), path) if has_header else spec.columns
+        layout = _Layout(spec, columns or (), labelled)
+        _check_columns(layout, path)
+        for line_number, line in enumerate(file, start=2 if has_header else 1):
+            fields = _split_fields(line)
+            if fields == [b""]:
+                continue
+            try:
+                example = _parse_row(fields, layout)
+            except ValueError as error:
+                yield f"{path}:{line_number} {error}"
+                continue
+            if example is not None:
+                yield example
+
+
+def _split_fields(line: bytes) -> list[bytes]:
+    return line.rstrip(b"\r\n").split(b"\t")
+
+
+def _read_header(line: bytes, path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(_decode(field, str(i)) for i, field in enumerate(_split_fields(line), start=1))
+    except ValueError as error:
+        raise ValueError(f"{path}:1 {error}") from None
+
+
+def _check_columns(layout: _Layout, path: Path) -> None:
+    for name in layout.used:
+        if name not in layout.columns:
+            raise ValueError(
+                f"{path}:1 column {name}: not in the header {reprlib.repr(layout.columns)}"
+            )
+
+
+def _parse_row(fields: list[bytes], layout: _Layout) -> Example | None:
+    if len(fields) != len(layout.columns):
+        name = layout.columns[min(len(fields), len(layout.columns) - 1)]
+        raise ValueError(
+            f"column {name}: expected {len(layout.columns)} columns, got {len(fields)}"
+        )
+    texts = {name: _decode(fields[layout.columns.index(name)], name) for name in layout.used}
+    task = layout.task
+    label = texts[task.label] if layout.labelled else None
+    if label is not None and label == task.dropped_label:
+        return None
+    return Example(
+        sentence1=texts[task.sentence1],
+        sentence2=None if task.sentence2 is None else texts[task.sentence2],
+        label=None if label is None else _parse_label(label, task),
+    )
+
+
+def _decode(field: bytes, name: str) -> str:
+    try:
+        return field.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"column {name}: not UTF-8 at byte {error.start} of the field ({error.reason})"
+        ) from None
+
+
+def _parse_label(text: str, task: GlueTask) -> int | float:
+    if task.label_names is None:
+        return _parse_score(text, task)
+    if text not in task.file_labels:
+        known = ", ".join(task.file_labels)
+        raise ValueError(
+            f"column {task.label}: unknown label {reprlib.repr(text)}, expected one of {known}"
+        )
+    return task.file_labels.index(text)
+
+
+def _parse_score(text: str, task: GlueTask) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not 0 <= score <= task.max_score:
+        raise ValueError(
+            f"column {task.label}: expected a number in [0, {task.max_score:g}], "
+            f"got {reprlib.repr(text)}"
+        )
+    return score

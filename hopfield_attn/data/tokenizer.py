@@ -1,0 +1,200 @@
+"""Byte-level BPE over lower-cased text, and the special tokens that every row is framed with."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(5)
+NUM_SPECIAL = len(SPECIAL_TOKENS)
+
+NUM_BYTES = 256
+
+
+def train_tokenizer(documents: Sequence[str], *, vocab_size: int) -> Tokenizer:
+    """Learns a byte-level BPE vocabulary: the same text gives the same ids, bit for bit.
+
+    Text is brought to Unicode form C and lower-cased. No text maps to ``[UNK]``.
+
+    Args:
+      documents: training text.
+      vocab_size: number of ids: 5 special tokens, 256 bytes, and learnt merges.
+
+    Returns:
+      A tokenizer whose special tokens have the ids 0 to 4.
+
+    Raises:
+      ValueError: ``vocab_size`` is below 261, or more than the text has merges for.
+
+    Example:
+      >>> tokenizer = train_tokenizer(["low lower lowest"] * 2, vocab_size=264)
+      >>> tokenizer.encode("Low").tokens
+      ['Ġlow']
+      >>> [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
+      [0, 1, 2, 3, 4]
+    """
+    smallest = NUM_SPECIAL + NUM_BYTES
+    if vocab_size < smallest:
+        raise ValueError(
+            f"vocab_size must be at least {smallest} (special tokens and bytes), got {vocab_size}"
+        )
+    tokenizer = _untrained_tokenizer()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(documents, trainer=trainer)
+    learnt = tokenizer.get_vocab_size()
+    if learnt != vocab_size:
+        raise ValueError(
+            f"vocab_size is {vocab_size}, but the text has repeated pairs for {learnt} ids only; "
+            "use more text or a smaller vocab_size"
+        )
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
+    """Writes ``tokenizer.json``, whole or not at all.
+
+    Args:
+      tokenizer: the tokenizer.
+      path: the file; missing folders are made, an older file is replaced.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(tokenizer.to_str(pretty=True))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
+    """Reads a ``tokenizer.json``, of this library or of a pretrained BERT.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The tokenizer; its special tokens exist, but may have any ids.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is not a tokenizer, or lacks a special token.
+
+    Example:
+      >>> import tempfile
+      >>> tokenizer = train_tokenizer(["one text"], vocab_size=261)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_tokenizer(tokenizer, Path(folder, "tokenizer.json"))
+      ...     load_tokenizer(Path(folder, "tokenizer.json")).to_str() == tokenizer.to_str()
+      True
+    """
+    source = Path(path).expanduser()
+    if not source.is_file():
+        raise FileNotFoundError(f"{source}: no such tokenizer file")
+    try:
+        tokenizer = Tokenizer.from_str(source.read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises bare Exception for malformed JSON
+        raise ValueError(f"{source}: not a tokenizer.json ({error})") from error
+    try:
+        special_ids(tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return tokenizer
+
+
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """Returns the id of each special token.
+
+    Args:
+      tokenizer: any tokenizer with BERT's special tokens.
+
+    Returns:
+      Ids by name, in the order of ``SPECIAL_TOKENS``.
+
+    Raises:
+      ValueError: some are missing.
+
+    Example:
+      >>> special_ids(train_tokenizer(["one text"], vocab_size=261))
+      {'[PAD]': 0, '[UNK]': 1, '[CLS]': 2, '[SEP]': 3, '[MASK]': 4}
+    """
+    found = ((token, tokenizer.token_to_id(token)) for token in SPECIAL_TOKENS)
+    ids = {token: token_id for token, token_id in found if token_id is not None}
+    missing = [token for token in SPECIAL_TOKENS if token not in ids]
+    if missing:
+        raise ValueError(f"the tokenizer lacks the special tokens {missing}")
+    return ids
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Encodes texts as they are: no special token is added, nothing is cut or padded.
+
+    A text that spells ``[MASK]`` gets ordinary tokens for it.
+
+    Args:
+      tokenizer: any tokenizer; it is not changed.
+      texts: the texts.
+
+    Returns:
+      The ids of each text.
+
+    Example:
+      >>> encode_texts(train_tokenizer(["one text"], vocab_size=261), ["", "[PAD]"])
+      [[], [225, 63, 84, 69, 72, 65]]
+    """
+    # A pretrained file may carry truncation and padding, and both act without a word.
+    plain = Tokenizer.from_str(tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    plain.encode_special_tokens = True
+    encodings = plain.encode_batch(list(texts), add_special_tokens=False)
+    return [encoding.ids for encoding in encodings]
+
+
+def encode_documents(
+    tokenizer: Tokenizer, documents: Sequence[str]
+) -> list[Int32[np.ndarray, " _"]]:
+    """Encodes documents for packing, without special tokens.
+
+    Args:
+      tokenizer: one of ``train_tokenizer``: masking relies on its special ids.
+      documents: the documents.
+
+    Returns:
+      An int32 array of ids for each document.
+
+    Raises:
+      ValueError: the special tokens have other ids than 0 to 4.
+
+    Example:
+      >>> tokenizer = train_tokenizer(["low lower"] * 2, vocab_size=264)
+      >>> encode_documents(tokenizer, ["low", ""])
+      [array([263], dtype=int32), array([], dtype=int32)]
+    """
+    ids = special_ids(tokenizer)
+    expected = {token: index for index, token in enumerate(SPECIAL_TOKENS)}
+    if ids != expected:
+        raise ValueError(f"the special tokens must have the ids {expected}, got {ids}")
+    return [np.asarray(row, dtype=np.int32) for row in encode_texts(tokenizer, documents)]
+
+
+def _untrained_tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    # The first word of a text is then the same token as anywhere else.
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer

@@ -1,0 +1,83 @@
+"""From the ``model`` part of a config to a model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from hopfield_attn.checks import check_choice
+from hopfield_attn.models.encoder import Encoder
+from hopfield_attn.models.heads import Classifier, MaskedLanguageModel
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+ATTENTION_KEYS = (
+    "heads",
+    "coupling",
+    "lam",
+    "num_steps",
+    "step_size",
+    "gain",
+    "alpha_init",
+    "implementation",
+)
+"""Keys of the config that go to every ``EnergyAttention`` as they are."""
+
+
+def make_encoder(
+    config: Mapping[str, Any], *, vocab_size: int, max_length: int, rngs: nnx.Rngs
+) -> Encoder:
+    """Builds the encoder that ``config.model`` describes.
+
+    Args:
+      config: width, num_layers, num_heads, mlp_width, norm, dropout_rate, attention_dropout_rate,
+        dtype, and the keys of :data:`ATTENTION_KEYS`.
+      vocab_size: number of token ids.
+      max_length: longest sequence.
+      rngs: source of the initial parameters.
+    """
+    check_choice("model.dtype", config["dtype"], DTYPES)
+    attention = {key: config[key] for key in ATTENTION_KEYS}
+    return Encoder(
+        vocab_size=vocab_size,
+        max_length=max_length,
+        width=config["width"],
+        num_layers=config["num_layers"],
+        num_heads=config["num_heads"],
+        mlp_width=config["mlp_width"],
+        norm=config["norm"],
+        dropout_rate=config["dropout_rate"],
+        attention={**attention, "dropout_rate": config["attention_dropout_rate"]},
+        dtype=DTYPES[config["dtype"]],
+        rngs=rngs,
+    )
+
+
+def make_masked_language_model(
+    config: Mapping[str, Any], *, vocab_size: int, max_length: int, seed: int
+) -> MaskedLanguageModel:
+    """Builds the masked-language model of ``config.model`` with parameters from ``seed``."""
+    rngs = nnx.Rngs(params=seed)
+    encoder = make_encoder(config, vocab_size=vocab_size, max_length=max_length, rngs=rngs)
+    return MaskedLanguageModel(encoder, rngs=rngs)
+
+
+def make_classifier(
+    config: Mapping[str, Any], *, vocab_size: int, max_length: int, num_outputs: int, seed: int
+) -> Classifier:
+    """Builds the classifier of ``config.model`` with parameters from ``seed``."""
+    rngs = nnx.Rngs(params=seed)
+    encoder = make_encoder(config, vocab_size=vocab_size, max_length=max_length, rngs=rngs)
+    return Classifier(
+        encoder,
+        num_outputs=num_outputs,
+        pooling=config["pooling"],
+        dropout_rate=config["dropout_rate"],
+        rngs=rngs,
+    )
+
+
+def num_parameters(model: nnx.Module) -> int:
+    """Number of trained numbers in ``model``."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))

@@ -1,0 +1,187 @@
+"""Multi-head attention whose heads descend the attention energy, as a flax.nnx module."""
+
+import jax.numpy as jnp
+from einops import rearrange
+from flax import nnx
+
+from hopfield_attn.energies.nonlinearities import WITHOUT_ALPHA, make_nonlinearity
+from hopfield_attn.nn.heads import HeadGroup, parse_heads
+from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_attention
+from hopfield_attn.ops.standard import standard_attention
+from hopfield_attn.solvers.descent import Descent
+from hopfield_attn.typing import Array, Bool, Float
+
+
+class EnergyAttention(nnx.Module):
+    """Multi-head attention with a non-linearity for each head.
+
+    Queries, keys and values are projected as in Vaswani attention. Identity heads are one pass of
+    standard attention; the others take ``num_steps`` gradient steps on the attention energy (M1)
+    from x₀ = A y. The outputs are concatenated in the order of the heads and projected back.
+
+    ``alpha`` holds one strength for every head, the identity heads too (theirs stays 0 and gets no
+    gradient): so the parameters have the same names and shapes for every mix of heads, and the
+    weights of a linear layer load into a non-linear one, which at α = 0 computes the same.
+
+    Attributes:
+      query, key, value, out: the projections (``nnx.Linear``), width → width.
+      alpha: strengths α, shape (num_heads,), float32.
+      groups: the runs of heads that share a family.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        heads: str = "identity",
+        coupling: str = "pooled",
+        lam: float = 1.0,
+        num_steps: int = 1,
+        step_size: float | None = None,
+        gain: float | None = None,
+        alpha_init: float = 0.0,
+        dropout_rate: float = 0.0,
+        implementation: str | None = None,
+        dtype: jnp.dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Creates the parameters.
+
+        Args:
+          width: width of the inputs and outputs; divisible by ``num_heads``.
+          num_heads: number of heads h; each has width d = width / h.
+          heads: families and counts, ``"identity:8,quadratic:4"``, or one family for all.
+          coupling: "pooled", "pairwise" or "elementwise".
+          lam: λ ≥ 0.
+          num_steps: T, gradient steps of the non-linear heads.
+          step_size: η; ``None`` is 1/(1+λ).
+          gain: s, the scale of u; ``None`` is 1/d.
+          alpha_init: α of every non-linear head at the start; 0 starts as standard attention.
+          dropout_rate: attention dropout, drawn once before the steps.
+          implementation: of :func:`hopfield_attn.nonlinear_attention`.
+          dtype: computation dtype of the projections; parameters are float32.
+          rngs: source of the initial parameters (stream ``params``).
+
+        Raises:
+          ValueError: if the width is not divisible, or ``heads`` does not fit.
+        """
+        if width % num_heads:
+            raise ValueError(f"width must be divisible by num_heads; got {width} and {num_heads}")
+        self.num_heads = num_heads
+        self.groups = parse_heads(heads, num_heads=num_heads)
+        self.coupling = coupling
+        self.lam = lam
+        self.num_steps = num_steps
+        self.step_size = step_size
+        self.gain = gain
+        self.dropout_rate = dropout_rate
+        self.implementation = implementation
+        self.query = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.key = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.value = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        alpha = jnp.zeros((num_heads,), jnp.float32)
+        for group in self.groups:
+            if group.family not in WITHOUT_ALPHA:
+                alpha = alpha.at[group.heads].set(alpha_init)
+        self.alpha = nnx.Param(alpha)
+
+    def __call__(
+        self,
+        inputs: Float[Array, "b n width"],
+        context: Float[Array, "b m width"] | None = None,
+        *,
+        mask: Bool[Array, "b n"] | None = None,
+        context_mask: Bool[Array, "b m"] | None = None,
+        is_causal: bool = False,
+        rngs: nnx.Rngs | None = None,
+    ) -> Float[Array, "b n width"]:
+        """Attends from ``inputs`` to ``context`` (``None``: to itself).
+
+        Args:
+          inputs: (b, n, width): where the queries come from.
+          context: (b, m, width): where keys and values come from.
+          mask: (b, n), True for the real tokens of ``inputs``.
+          context_mask: (b, m), True for the real tokens of ``context``; without a context, ``mask``
+            serves.
+          is_causal: token i attends to tokens 0, …, i. Not with the pooled coupling.
+          rngs: with it attention dropout runs (stream ``dropout``), without it nothing is random.
+
+        Returns:
+          (b, n, width).
+        """
+        projected = self._project(inputs, context)
+        options = self._mask_options(context, mask, context_mask, is_causal)
+        rate = self.dropout_rate if rngs is not None else 0.0
+        outputs = []
+        for group in self.groups:
+            dropout = {"dropout_rate": rate, "dropout_key": rngs.dropout() if rate else None}
+            outputs.append(self._attend(group, projected, **options, **dropout))
+        return self.out(rearrange(jnp.concatenate(outputs, axis=2), "b n h d -> b n (h d)"))
+
+    def descents(
+        self,
+        inputs: Float[Array, "b n width"],
+        context: Float[Array, "b m width"] | None = None,
+        *,
+        mask: Bool[Array, "b n"] | None = None,
+        context_mask: Bool[Array, "b m"] | None = None,
+        is_causal: bool = False,
+    ) -> list[tuple[HeadGroup, Descent]]:
+        """The trajectories of the non-linear heads: energies, residuals and status of each.
+
+        Args:
+          inputs: as in the call.
+          context: as in the call.
+          mask: as in the call.
+          context_mask: as in the call.
+          is_causal: as in the call.
+
+        Returns:
+          One (group, :class:`hopfield_attn.Descent`) for each group of non-linear heads, with
+          leading axes (b, heads of the group).
+        """
+        projected = self._project(inputs, context)
+        options = self._mask_options(context, mask, context_mask, is_causal)
+        return [
+            (group, attention_descent(*_select(group, projected), **self._solve(group), **options))
+            for group in self.groups
+            if group.family != "identity"
+        ]
+
+    def _project(self, inputs: Array, context: Array | None) -> tuple[Array, Array, Array]:
+        source = inputs if context is None else context
+        projections = self.query(inputs), self.key(source), self.value(source)
+        query, key, value = (
+            rearrange(a, "b n (h d) -> b n h d", h=self.num_heads) for a in projections
+        )
+        return query, key, value
+
+    def _mask_options(
+        self, context: Array | None, mask: Array | None, context_mask: Array | None, causal: bool
+    ) -> dict:
+        key_mask = mask if context is None else context_mask
+        return {"query_mask": mask, "key_mask": key_mask, "is_causal": causal}
+
+    def _attend(self, group: HeadGroup, projected: tuple[Array, ...], **options) -> Array:
+        selected = _select(group, projected)
+        if group.family == "identity":
+            return standard_attention(*selected, **options)
+        return nonlinear_attention(*selected, **self._solve(group), **options)
+
+    def _solve(self, group: HeadGroup) -> dict:
+        """What ``nonlinear_attention`` needs to know of a group of heads."""
+        return {
+            "nonlinearity": make_nonlinearity(group.family, self.alpha[group.heads]),
+            "coupling": self.coupling,
+            "lam": self.lam,
+            "num_steps": self.num_steps,
+            "step_size": self.step_size,
+            "gain": self.gain,
+            "implementation": self.implementation,
+        }
+
+
+def _select(group: HeadGroup, projected: tuple[Array, ...]) -> list[Array]:
+    return [array[:, :, group.heads] for array in projected]

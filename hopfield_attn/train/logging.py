@@ -1,0 +1,165 @@
+"""What a run writes while it goes: metrics.jsonl, metrics.csv, and a progress bar."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+METRICS_FILE = "metrics.jsonl"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes ``value`` as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all: a reader sees the old file or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The logged steps of a run, in order; empty when there are none.
+
+    A last line that was cut off by a crash is left out.
+    """
+    path = workdir / METRICS_FILE
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class Reporter(NamedTuple):
+    """Who is training, and where to say so."""
+
+    title: str
+    console: Console
+
+    def say(self, text: str) -> None:
+        """Prints a line that starts with the title."""
+        self.console.print(f"{self.title}: {text}", highlight=False)
+
+
+class MetricsLog:
+    """Appends one JSON object a logged step to ``metrics.jsonl``, and keeps a CSV of the same.
+
+    Every row has ``step``, ``loss`` and ``loss_hex`` = ``float.hex(loss)``: losses of two runs are
+    equal when the hex strings are.
+    """
+
+    def __init__(self, workdir: Path, *, start_step: int):
+        """Opens the log; lines after ``start_step`` (a run that got further) are dropped."""
+        self._workdir = workdir
+        self._rows = [row for row in read_metrics(workdir) if row["step"] <= start_step]
+        write_text(workdir / METRICS_FILE, "".join(_as_line(row) for row in self._rows))
+
+    def write(self, step: int, loss: float, **values: float) -> None:
+        """Appends one row."""
+        row = {"step": step, "loss": loss, "loss_hex": float(loss).hex(), **values}
+        self._rows.append(row)
+        with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
+            file.write(_as_line(row))
+
+    def write_csv(self) -> None:
+        """Writes ``metrics.csv``, one line a row and one column a value."""
+        names = list(dict.fromkeys(name for row in self._rows for name in row))
+        partial = self._workdir / f".metrics.csv.{os.getpid()}.partial"
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self._rows)
+        partial.replace(self._workdir / "metrics.csv")
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Writes the CSV, however the run ended."""
+        self.write_csv()
+
+
+class ProgressLog:
+    """A bar with loss, tokens/s and remaining time; plain lines where there is no terminal."""
+
+    def __init__(self, reporter: Reporter, *, num_steps: int, start_step: int):
+        """Starts at ``start_step`` of ``num_steps``."""
+        console = reporter.console
+        self._reporter = reporter
+        self._num_steps = num_steps
+        self._lines_at = set(_tenths(num_steps))
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(
+            reporter.title, total=num_steps, completed=start_step, values="compiling"
+        )
+
+    def advance(self, step: int) -> None:
+        """Moves the bar to ``step``."""
+        self._progress.update(self._task, completed=step)
+
+    def show(self, step: int, loss: float, tokens_per_second: float) -> None:
+        """Shows the figures of a logged step."""
+        values = f"loss {loss:.4f}  {tokens_per_second:,.0f} tokens/s"
+        self._progress.update(self._task, values=values)
+        if not self._reporter.console.is_terminal and any(s <= step for s in self._lines_at):
+            self._lines_at = {s for s in self._lines_at if s > step}
+            self._reporter.say(f"step {step}/{self._num_steps}  {values}")
+
+    def __enter__(self) -> "ProgressLog":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leaves the bar where it is."""
+        self._progress.stop()
+
+
+def _tenths(num_steps: int) -> Iterable[int]:
+    return (max(1, round(num_steps * k / 10)) for k in range(1, 11))
+
+
+def _as_line(row: dict[str, Any]) -> str:
+    return json.dumps(row) + "\n"

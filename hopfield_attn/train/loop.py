@@ -1,0 +1,179 @@
+"""The training loop: steps, logging, evaluation, checkpoints; goes on where it was stopped."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optax
+from jax.sharding import Mesh
+from rich.console import Console
+
+from hopfield_attn.checks import check_count
+from hopfield_attn.data.batches import iterate_batches
+from hopfield_attn.models.registry import num_parameters
+from hopfield_attn.train.checkpoint import Checkpoints
+from hopfield_attn.train.evaluate import evaluate
+from hopfield_attn.train.interrupt import Interrupted, InterruptFlag
+from hopfield_attn.train.logging import MetricsLog, ProgressLog, Reporter, write_json
+from hopfield_attn.train.meter import Meter
+from hopfield_attn.train.optimizer import make_optimizer, make_schedule
+from hopfield_attn.train.run_folder import peak_memory_mib, read_result
+from hopfield_attn.train.sharding import make_mesh, replicate, shard_batch
+from hopfield_attn.train.state import ModelDefinition, TrainState, init_state, split_model
+from hopfield_attn.train.step import make_predict_step, make_train_step
+from hopfield_attn.train.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """What a finished run leaves behind.
+
+    Attributes:
+      definition: ``definition.bind(params)`` is the model.
+      params: the trained parameters.
+      result: what ``result.json`` holds.
+    """
+
+    definition: ModelDefinition
+    params: Any
+    result: dict[str, Any]
+
+
+def train(config: Any, workdir: Path, task: Task, *, title: str, console: Console) -> TrainedModel:
+    """Trains the model of ``config`` on ``task``, from the start or from where the run was stopped.
+
+    Args:
+      config: a training config.
+      workdir: run folder, opened by :func:`hopfield_attn.train.run_folder.open_run_folder`.
+      task: data, loss and evaluation.
+      title: name shown beside the progress bar.
+      console: where to print.
+
+    Raises:
+      Interrupted: after Ctrl-C or SIGTERM, with the current step saved.
+      FloatingPointError: if a logged loss is not finite.
+      ValueError: if the config is not usable.
+    """
+    check_train_config(config)
+    model = task.make_model(config.model, config.seed)
+    definition, params = split_model(model)
+    optimizer = make_optimizer(config.optimizer, num_steps=config.train.num_steps)
+    mesh = make_mesh(batch_size=config.train.batch_size)
+    program = _make_program(config, task, definition, optimizer, mesh)
+
+    folder = workdir / "checkpoints"
+    with Checkpoints(folder, keep=config.train.keep_checkpoints) as checkpoints:
+        state = replicate(init_state(params, optimizer), mesh)
+        state = checkpoints.restore_latest(state) or state
+        result = read_result(workdir)
+        if result is None:
+            reporter = Reporter(title, console)
+            state, facts = _run_steps(config, workdir, task, state, program, checkpoints, reporter)
+            result = facts | {
+                "evaluations": {name: program.score(state, name) for name in task.evaluation_sets},
+                "baselines": task.baselines,
+                "main_metric": task.main_metric,
+                "num_parameters": num_parameters(model),
+                "num_steps": config.train.num_steps,
+                "peak_memory_mib": round(peak_memory_mib(), 1),
+                "data": task.facts,
+            }
+            write_json(workdir / "result.json", result)
+    return TrainedModel(definition, state.params, result)
+
+
+class Program(NamedTuple):
+    """The compiled parts of a run.
+
+    Attributes:
+      advance: (state, batch on the host) → (next state, metrics).
+      score: (state, name of an evaluation set) → metrics.
+    """
+
+    advance: Callable[[TrainState, Any], tuple[TrainState, Any]]
+    score: Callable[[TrainState, str], dict[str, float]]
+
+
+def _make_program(
+    config: Any,
+    task: Task,
+    definition: ModelDefinition,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+) -> Program:
+    train_step = make_train_step(definition, task.loss_fn, optimizer, seed=config.seed)
+    predict_step = make_predict_step(definition, task.predict_fn)
+    size = config.train.eval_batch_size
+    return Program(
+        advance=lambda state, batch: train_step(state, shard_batch(batch, mesh)),
+        score=lambda state, name: evaluate(
+            task, name, state.params, predict_step, batch_size=size
+        ),
+    )
+
+
+def check_train_config(config: Any) -> None:
+    """Raises ``ValueError`` or ``TypeError`` for counts that no run can have."""
+    settings = config.train
+    for name in ("num_steps", "batch_size", "eval_batch_size", "log_every", "checkpoint_every"):
+        check_count(1, **{f"train.{name}": settings[name]})
+    check_count(0, **{"train.eval_every": settings.eval_every, "seed": config.seed})
+    check_count(1, **{"train.keep_checkpoints": settings.keep_checkpoints})
+
+
+def _run_steps(
+    config: Any,
+    workdir: Path,
+    task: Task,
+    state: TrainState,
+    program: Program,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+) -> tuple[TrainState, dict[str, Any]]:
+    """Steps from ``state.step`` to the end; returns the last state and facts of this process."""
+    settings, start, began = config.train, int(state.step), time.perf_counter()
+    if start:
+        reporter.say(f"going on from step {start}")
+    with ExitStack() as stack:
+        interrupt = stack.enter_context(InterruptFlag())
+        log = stack.enter_context(MetricsLog(workdir, start_step=start))
+        progress = stack.enter_context(
+            ProgressLog(reporter, num_steps=settings.num_steps, start_step=start)
+        )
+        schedule = make_schedule(config.optimizer, num_steps=settings.num_steps)
+        meter = Meter(log, progress, schedule, log_every=settings.log_every)
+        batches = stack.enter_context(closing(_batches(config, task, start)))
+        for done, batch in batches:
+            state, metrics = program.advance(state, batch)
+            meter.record(done, metrics, batch["mask"].size)
+            is_last = done == settings.num_steps
+            if interrupt.is_set or is_last or done % settings.checkpoint_every == 0:
+                with meter.paused():
+                    checkpoints.save(state)
+            if interrupt.is_set and not is_last:
+                raise Interrupted(done)
+            if settings.eval_every and done % settings.eval_every == 0 and not is_last:
+                with meter.paused():
+                    scores = program.score(state, task.watched_set)
+                reporter.say(f"step {done}  {task.watched_set} {format_scores(scores)}")
+        meter.flush()
+    facts: dict[str, Any] = {"wall_seconds": round(time.perf_counter() - began, 1)}
+    return state, facts | {"tokens_per_second": meter.tokens_per_second}
+
+
+def format_scores(scores: dict[str, float]) -> str:
+    """One line of metric names and values."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+
+
+def _batches(config: Any, task: Task, start: int) -> Generator[tuple[int, Any]]:
+    """(number of updates once the batch is used, batch) from step ``start`` to the end."""
+    steps = range(start, config.train.num_steps)
+    if not steps:
+        return
+    batches = iterate_batches(task.batches, start_step=start, num_threads=config.data.num_threads)
+    for step, batch in zip(steps, batches, strict=False):
+        yield step + 1, batch

@@ -1,0 +1,72 @@
+"""A whole run: train, train the linear baseline when there is one, compare, and say how it went."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hopfield_attn.train.compare import compare_runs
+from hopfield_attn.train.loop import TrainedModel, train
+from hopfield_attn.train.run_folder import open_run_folder
+from hopfield_attn.train.tasks import Task, make_task
+
+
+def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[str, Any]:
+    """Runs what ``config`` describes in ``workdir``; goes on where an earlier call was stopped.
+
+    Args:
+      config: a training config (``configs/defaults.py`` has every key).
+      workdir: the run folder.
+      console: where to print; ``None`` is the terminal.
+
+    Returns:
+      The result of the run, as in ``result.json``.
+    """
+    console = console or Console()
+    open_run_folder(workdir, config)
+    console.print("Preparing the data …", highlight=False)
+    task = make_task(config, workdir)
+    runs = {config.model.heads: train(config, workdir, task, title=config.model.heads, console=console)}
+    if config.baseline_heads:
+        baseline = baseline_config(config)
+        folder = workdir / "baseline"
+        open_run_folder(folder, baseline)
+        title = baseline.model.heads
+        runs[title] = train(baseline, folder, task, title=title, console=console)
+        picture = compare_runs(workdir, folder, task, runs)
+    print_summary(console, task, runs)
+    if config.baseline_heads:
+        console.print(f"Picture: {picture}", highlight=False)
+    console.print(f"Run folder: {workdir}", highlight=False)
+    return runs[config.model.heads].result
+
+
+def baseline_config(config: Any) -> Any:
+    """The same run with the heads of ``config.baseline_heads``: same seed, data and parameters."""
+    baseline = type(config)(json.loads(config.to_json()))
+    baseline.model.heads = config.baseline_heads
+    baseline.baseline_heads = ""
+    return baseline
+
+
+def print_summary(console: Console, task: Task, runs: dict[str, TrainedModel]) -> None:
+    """Prints a table of the held-out metrics of each run and the baselines."""
+    table = Table(title="Held-out results")
+    table.add_column("")
+    columns = [(s, m) for s, scores in next(iter(runs.values())).result["evaluations"].items() for m in scores]
+    for set_name, metric in columns:
+        table.add_column(f"{set_name} {metric}", justify="right")
+    table.add_column("parameters", justify="right")
+    table.add_column("tokens/s", justify="right")
+    for title, trained in runs.items():
+        result = trained.result
+        cells = [f"{result['evaluations'][s][m]:.4f}" for s, m in columns]
+        speed = result["tokens_per_second"]
+        table.add_row(
+            title, *cells, f"{result['num_parameters']:,}", f"{speed:,.0f}" if speed else "–"
+        )
+    console.print(table)
+    for name, value in task.baselines.items():
+        console.print(f"{name.replace('_', ' ')}: {value:.4f}", highlight=False)

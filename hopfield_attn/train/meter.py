@@ -1,0 +1,96 @@
+"""Metrics of the steps: fetched after the next dispatch, so that logging never waits."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from hopfield_attn.train.logging import MetricsLog, ProgressLog
+
+
+class Meter:
+    """Collects the metrics of steps and writes those that are due.
+
+    The values of a step stay on the device until the step after it has been dispatched.
+    """
+
+    def __init__(
+        self,
+        log: MetricsLog,
+        progress: ProgressLog,
+        schedule: Callable[[int], Any],
+        *,
+        log_every: int,
+    ):
+        """Writes to ``log`` and ``progress`` every ``log_every`` steps."""
+        self._log = log
+        self._progress = progress
+        self._schedule = schedule
+        self._log_every = log_every
+        self._pending: tuple[int, dict[str, Any]] | None = None
+        self._num_tokens = 0
+        self._since: float | None = None
+        self._speeds: list[float] = []
+
+    def record(self, done: int, metrics: dict[str, Any], num_tokens: int) -> None:
+        """Takes in the metrics of the update that made step ``done``."""
+        self.flush()
+        self._num_tokens += num_tokens
+        self._progress.advance(done)
+        if self._since is None:
+            # The first step compiles: wait for it and start the clock after it.
+            float(metrics["loss"])
+            self._restart_clock()
+        if done % self._log_every == 0:
+            self._pending = (done, metrics)
+
+    def flush(self) -> None:
+        """Writes the metrics that wait, if any.
+
+        Raises:
+          FloatingPointError: if the loss is not finite.
+        """
+        if self._pending is None:
+            return
+        done, metrics = self._pending
+        self._pending = None
+        values = {name: float(value) for name, value in metrics.items()}
+        loss = values.pop("loss")
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss of step {done} is {loss}; the last checkpoint is from before. "
+                "A smaller learning rate, fewer steps T or a larger λ are the usual remedies"
+            )
+        speed = self._speed()
+        values["learning_rate"] = float(self._schedule(done - 1))
+        self._log.write(done, loss, **values, tokens_per_second=speed)
+        self._progress.show(done, loss, speed)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves what happens inside (evaluations, saves) out of the speed; writes what waits."""
+        self.flush()
+        began = time.perf_counter()
+        yield
+        if self._since is not None:
+            self._since += time.perf_counter() - began
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Median over the logged stretches; ``None`` before the second one."""
+        return round(float(np.median(self._speeds)), 1) if self._speeds else None
+
+    def _speed(self) -> float:
+        assert self._since is not None
+        elapsed = time.perf_counter() - self._since
+        speed = self._num_tokens / elapsed if self._num_tokens and elapsed > 0 else 0.0
+        if self._num_tokens:
+            self._speeds.append(speed)
+        self._restart_clock()
+        return round(speed, 1)
+
+    def _restart_clock(self) -> None:
+        self._since, self._num_tokens = time.perf_counter(), 0

@@ -1,0 +1,86 @@
+"""The folder of a run: its resolved config, versions and result, and who may go on in it."""
+
+import importlib.metadata
+import json
+import platform
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from hopfield_attn.train.logging import METRICS_FILE, write_json
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
+_MAX_DIFFERENCES = 5
+
+
+def open_run_folder(workdir: Path, config: Any) -> None:
+    """Creates the folder and records config and versions; or checks that it is the same run.
+
+    A folder whose run never made a step (its config was wrong, say) is started afresh.
+
+    Args:
+      workdir: the folder; created with its parents.
+      config: the resolved ``ConfigDict``.
+
+    Raises:
+      ValueError: if the folder holds a run with another config; the message names the keys.
+    """
+    resolved = json.loads(config.to_json())
+    path = workdir / "config.json"
+    if path.is_file() and (workdir / METRICS_FILE).is_file():
+        _check_same(json.loads(path.read_text(encoding="utf-8")), resolved, workdir)
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "tokenizer.json").unlink(missing_ok=True)
+    write_json(workdir / "versions.json", versions())
+    write_json(path, resolved)
+
+
+def read_result(workdir: Path) -> dict[str, Any] | None:
+    """The result of a finished run, or ``None``."""
+    path = workdir / "result.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def versions() -> dict[str, Any]:
+    """Versions of Python and of the packages that the figures depend on, and the devices."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [str(device.device_kind) for device in jax.devices()],
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def peak_memory_mib() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None:
+    before, after = _flatten(old), _flatten(new)
+    changed = [
+        f"{key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} asked for"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]
+    if changed:
+        listed = "; ".join(changed[:_MAX_DIFFERENCES])
+        more = len(changed) - _MAX_DIFFERENCES
+        raise ValueError(
+            f"{workdir} holds a run with another config ({listed}"
+            f"{f'; and {more} more' if more > 0 else ''}); name another --workdir or delete it"
+        )
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        flat.update(_flatten(value, f"{path}.") if isinstance(value, dict) else {path: value})
+    return flat

@@ -1,0 +1,58 @@
+"""What a training run carries from step to step."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from hopfield_attn.typing import Array, PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class TrainState:
+    """Parameters, optimizer state and step: everything a checkpoint holds.
+
+    Dropout keys and batches are functions of (seed, step), so nothing else has to be saved.
+
+    Attributes:
+      step: number of updates made, int32.
+      params: nested dict of arrays.
+      opt_state: of the optax optimizer.
+    """
+
+    step: Array
+    params: PyTree
+    opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDefinition:
+    """A model without its parameters: ``bind(params)`` gives it back.
+
+    Attributes:
+      graphdef: structure of the module.
+      rest: variables that are not trained.
+    """
+
+    graphdef: Any
+    rest: PyTree
+
+    def bind(self, params: PyTree) -> Any:
+        """Returns the module with ``params`` (a nested dict, traced or not)."""
+        return nnx.merge(self.graphdef, params, self.rest)
+
+
+def split_model(model: nnx.Module) -> tuple[ModelDefinition, PyTree]:
+    """Splits a module into its definition and a nested dict of parameters."""
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    return ModelDefinition(graphdef, nnx.to_pure_dict(rest)), nnx.to_pure_dict(params)
+
+
+def init_state(params: PyTree, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first update; copies ``params``, because updates donate them."""
+    params = jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))

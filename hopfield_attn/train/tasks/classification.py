@@ -1,0 +1,134 @@
+"""Classification and regression of sequences: GLUE, and generated associative recall."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hopfield_attn.checks import check_choice
+from hopfield_attn.data import glue, glue_encoding, recall
+from hopfield_attn.data.batches import make_batches
+from hopfield_attn.data.source import RandomAccess
+from hopfield_attn.models.registry import make_classifier
+from hopfield_attn.train.losses import mean_squared_error, weighted_cross_entropy
+from hopfield_attn.train.metrics import METRICS
+from hopfield_attn.train.step import Batch
+from hopfield_attn.train.tasks.task import Outputs, Task, run_tokenizer
+from hopfield_attn.typing import Array
+
+
+def glue_task(config: Any, workdir: Path) -> Task:
+    data = config.data
+    check_choice("data.task", data.task, glue.GLUE_TASKS)
+    if not data.dir:
+        raise ValueError(
+            "data.dir must name the folder with the GLUE task folders (CoLA, SST-2, …); "
+            "set it with --config.data.dir=FOLDER"
+        )
+    task = glue.GLUE_TASKS[data.task]
+    splits = {split: glue.read_glue(data.dir, data.task, split) for split in _labelled(task)}
+    train = splits.pop("train")[: data.max_train_examples or None]
+    texts = [text for e in train for text in (e.sentence1, e.sentence2) if text]
+    tokenizer = run_tokenizer(texts, data.vocab_size, workdir)
+
+    def encode(examples: list) -> RandomAccess[Any]:
+        return glue_encoding.encode_examples(tokenizer, examples, length=data.length)
+
+    is_score = task.label_names is None
+    labels = np.array([e.label for examples in splits.values() for e in examples])
+    return Task(
+        batches=make_batches(
+            encode(train), batch_size=config.train.batch_size, seed=config.seed
+        ),
+        evaluation_sets={split: encode(examples) for split, examples in splits.items()},
+        watched_set=next(iter(splits)),
+        make_model=_classifier_maker(data.vocab_size, data.length, task.num_labels),
+        loss_fn=_regression_loss if is_score else _classifier_loss,
+        predict_fn=_regression_predict if is_score else _classifier_predict,
+        score_fn=_scorer(task.metrics),
+        main_metric=task.metrics[0],
+        baselines={} if is_score else {"majority_accuracy": _majority(labels)},
+        facts={"num_train_examples": len(train)},
+    )
+
+
+def recall_task(config: Any, workdir: Path) -> Task:
+    data = config.data
+    task = recall.RecallTask(
+        num_pairs=data.num_pairs, num_keys=data.num_keys, num_values=data.num_values
+    )
+    train, validation, test = (
+        recall.recall_examples(task, num_examples=number, seed=3 * config.seed + k)
+        for k, number in enumerate(
+            (data.num_train_examples, data.num_eval_examples, data.num_eval_examples)
+        )
+    )
+    return Task(
+        batches=make_batches(train, batch_size=config.train.batch_size, seed=config.seed),
+        evaluation_sets={"validation": validation, "test": test},
+        watched_set="validation",
+        make_model=_classifier_maker(task.vocab_size, task.length, task.num_values),
+        loss_fn=_classifier_loss,
+        predict_fn=_classifier_predict,
+        score_fn=_scorer(("accuracy",)),
+        main_metric="accuracy",
+        baselines={
+            "chance_accuracy": task.chance_accuracy,
+            "keyless_accuracy": task.keyless_accuracy,
+            "best_accuracy": 1.0,
+        },
+        facts={"length": task.length, "vocab_size": task.vocab_size},
+    )
+
+
+def _classifier_maker(
+    vocab_size: int, max_length: int, num_outputs: int
+) -> Callable[[Any, int], nnx.Module]:
+    def make_model(model_config: Any, seed: int) -> nnx.Module:
+        return make_classifier(
+            model_config,
+            vocab_size=vocab_size,
+            max_length=max_length,
+            num_outputs=num_outputs,
+            seed=seed,
+        )
+
+    return make_model
+
+
+def _logits(model: Any, batch: Batch, rngs: nnx.Rngs | None = None) -> Array:
+    return model(batch["tokens"], batch["mask"], batch["token_types"], rngs=rngs)
+
+
+def _classifier_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+    labels = batch["labels"]
+    return weighted_cross_entropy(_logits(model, batch, rngs), labels, jnp.ones(labels.shape))
+
+
+def _classifier_predict(model: Any, batch: Batch) -> dict[str, Array]:
+    return {"predictions": jnp.argmax(_logits(model, batch), axis=-1)}
+
+
+def _regression_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+    return mean_squared_error(_logits(model, batch, rngs)[:, 0], batch["labels"])
+
+
+def _regression_predict(model: Any, batch: Batch) -> dict[str, Array]:
+    return {"predictions": _logits(model, batch)[:, 0]}
+
+
+def _scorer(names: tuple[str, ...]) -> Callable[[Outputs], dict[str, float]]:
+    return lambda outputs: {
+        name: METRICS[name](outputs["predictions"], outputs["labels"]) for name in names
+    }
+
+
+def _labelled(task: glue.GlueTask) -> list[str]:
+    return [split for split in task.splits if not split.startswith("test")]
+
+
+def _majority(labels: np.ndarray) -> float:
+    return float(np.max(np.unique(labels, return_counts=True)[1]) / len(labels))

@@ -1,0 +1,91 @@
+"""Masked-language modelling on text."""
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from hopfield_attn.data import baselines, corpus, masking
+from hopfield_attn.data import tokenizer as tokenizers
+from hopfield_attn.data.batches import make_batches
+from hopfield_attn.models.registry import make_masked_language_model
+from hopfield_attn.train.losses import weighted_cross_entropy
+from hopfield_attn.train.step import Batch
+from hopfield_attn.train.tasks.task import Outputs, Task, run_tokenizer
+from hopfield_attn.typing import Array
+
+
+def mlm_task(config: Any, workdir: Path) -> Task:
+    data = config.data
+    documents = corpus.load_documents(data.source)
+    split = corpus.split_documents(
+        documents,
+        validation_fraction=data.validation_fraction,
+        test_fraction=data.test_fraction,
+    )
+    tokenizer = run_tokenizer(split.train, data.vocab_size, workdir)
+    train, validation, test = (
+        masking.pack_tokens(tokenizers.encode_documents(tokenizer, side), length=data.length)
+        for side in split
+    )
+    options = {"mask_rate": data.mask_rate, "vocab_size": data.vocab_size}
+    test_set = masking.mask_rows(test, seed=1, **options)
+    targets = test_set.arrays["labels"], test_set.arrays["label_weights"]
+
+    def make_model(model_config: Any, seed: int) -> nnx.Module:
+        return make_masked_language_model(
+            model_config, vocab_size=data.vocab_size, max_length=data.length, seed=seed
+        )
+
+    return Task(
+        batches=make_batches(
+            train,
+            batch_size=config.train.batch_size,
+            seed=config.seed,
+            transform=lambda row, rng: masking.mask_tokens(row, rng, **options),
+        ),
+        evaluation_sets={
+            "validation": masking.mask_rows(validation, seed=0, **options),
+            "test": test_set,
+        },
+        watched_set="validation",
+        make_model=make_model,
+        loss_fn=_loss,
+        predict_fn=_predict,
+        score_fn=_score,
+        main_metric="accuracy",
+        baselines={
+            "unigram_accuracy": baselines.unigram_accuracy(train, *targets),
+            "unigram_loss": baselines.unigram_cross_entropy(
+                train, *targets, vocab_size=data.vocab_size
+            ),
+        },
+        facts={
+            "corpus_sha256": corpus.corpus_fingerprint(documents),
+            "num_documents": {side: len(getattr(split, side)) for side in split._fields},
+            "num_train_rows": len(train),
+        },
+    )
+
+
+def _loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+    logits = model(batch["tokens"], batch["mask"], batch["positions"], rngs=rngs)
+    return weighted_cross_entropy(logits, batch["labels"], batch["label_weights"])
+
+
+def _predict(model: Any, batch: Batch) -> dict[str, Array]:
+    logits = model(batch["tokens"], batch["mask"], batch["positions"])
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
+    return {"predictions": jnp.argmax(logits, axis=-1), "losses": losses}
+
+
+def _score(outputs: Outputs) -> dict[str, float]:
+    weights = outputs["label_weights"]
+    correct = outputs["predictions"] == outputs["labels"]
+    return {
+        "accuracy": float(np.average(correct, weights=weights)),
+        "loss": float(np.average(outputs["losses"], weights=weights)),
+    }

@@ -1,0 +1,56 @@
+"""What a training run needs to know of its task."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from hopfield_attn.data import tokenizer as tokenizers
+from hopfield_attn.data.source import RandomAccess
+from hopfield_attn.train.step import Batch, LossFn
+from hopfield_attn.typing import Array
+
+Outputs = dict[str, np.ndarray]
+"""Outputs of a model and columns of the data, one row an example."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Everything a run needs to know of its task; made once, shared by the runs compared.
+
+    Attributes:
+      batches: ``batches[s]`` is the global batch of step s.
+      evaluation_sets: name → examples, scored at the end of a run.
+      watched_set: the one that is scored during the run as well.
+      make_model: (config.model, seed) → module.
+      loss_fn: (model, batch, rngs) → mean loss.
+      predict_fn: (model, batch) → outputs, the batch as their leading axis.
+      score_fn: outputs and targets of a whole set → metrics.
+      main_metric: the one to report.
+      baselines: name → what no model at all reaches, in the units of the metrics.
+      facts: what to record of the data.
+    """
+
+    batches: Any
+    evaluation_sets: dict[str, RandomAccess[Any]]
+    watched_set: str
+    make_model: Callable[[Any, int], nnx.Module]
+    loss_fn: LossFn
+    predict_fn: Callable[[Any, Batch], dict[str, Array]]
+    score_fn: Callable[[Outputs], dict[str, float]]
+    main_metric: str
+    baselines: dict[str, float]
+    facts: dict[str, Any]
+
+
+def run_tokenizer(texts: list[str], vocab_size: int, workdir: Path) -> Any:
+    """The tokenizer of the run: read from its folder, or trained on ``texts`` and saved there."""
+    path = workdir / "tokenizer.json"
+    if path.is_file():
+        return tokenizers.load_tokenizer(path)
+    tokenizer = tokenizers.train_tokenizer(texts, vocab_size=vocab_size)
+    tokenizers.save_tokenizer(tokenizer, path)
+    return tokenizer
