@@ -89,17 +89,11 @@ def read_glue_skipping(
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the fields of a row are, and whether it has a label."""
+    """The columns of a file, and where among them those are that an example is made of."""
 
     task: GlueTask
     columns: tuple[str, ...]
-    labelled: bool
-
-    @property
-    def used(self) -> tuple[str, ...]:
-        sentences = (self.task.sentence1, self.task.sentence2)
-        label = (self.task.label,) if self.labelled else ()
-        return (*(name for name in sentences if name is not None), *label)
+    used: dict[str, int]
 
 
 def _split_path(data_dir: Path, spec: GlueTask, split: str) -> Path:
@@ -127,8 +121,7 @@ def _read_rows(path: Path, spec: GlueTask, *, labelled: bool) -> Iterator[Exampl
         file.seek(3 if has_mark else 0)
         has_header = spec.columns is None or not labelled
         columns = _read_header(file.readline(), path) if has_header else spec.columns
-        layout = _Layout(spec, columns or (), labelled)
-        _check_columns(layout, path)
+        layout = _make_layout(columns or (), spec, path, labelled=labelled)
         for line_number, line in enumerate(file, start=2 if has_header else 1):
             fields = _split_fields(line)
             if fields == [b""]:
@@ -153,12 +146,15 @@ def _read_header(line: bytes, path: Path) -> tuple[str, ...]:
         raise ValueError(f"{path}:1 {error}") from None
 
 
-def _check_columns(layout: _Layout, path: Path) -> None:
-    for name in layout.used:
-        if name not in layout.columns:
-            raise ValueError(
-                f"{path}:1 column {name}: not in the header {reprlib.repr(layout.columns)}"
-            )
+def _make_layout(
+    columns: tuple[str, ...], task: GlueTask, path: Path, *, labelled: bool
+) -> _Layout:
+    names = (task.sentence1, task.sentence2, task.label if labelled else None)
+    used = [name for name in names if name is not None]
+    for name in used:
+        if name not in columns:
+            raise ValueError(f"{path}:1 column {name}: not in the header {reprlib.repr(columns)}")
+    return _Layout(task, columns, {name: columns.index(name) for name in used})
 
 
 def _parse_row(fields: list[bytes], layout: _Layout) -> Example | None:
@@ -167,9 +163,9 @@ def _parse_row(fields: list[bytes], layout: _Layout) -> Example | None:
         raise ValueError(
             f"column {name}: expected {len(layout.columns)} columns, got {len(fields)}"
         )
-    texts = {name: _decode(fields[layout.columns.index(name)], name) for name in layout.used}
+    texts = {name: _decode(fields[i], name) for name, i in layout.used.items()}
     task = layout.task
-    label = texts[task.label] if layout.labelled else None
+    label = texts.get(task.label)
     if label is not None and label == task.dropped_label:
         return None
     return Example(

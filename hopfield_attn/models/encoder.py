@@ -64,7 +64,8 @@ class Encoder(nnx.Module):
         check_choice("norm", norm, NORMS)
         self.max_length = max_length
         self.is_post_norm = norm == "post"
-        embed_init = nnx.initializers.normal(0.02)
+        # With the tied decoder, logits start with variance 1, for any width.
+        embed_init = nnx.initializers.normal(width**-0.5)
 
         def embedding(size: int) -> nnx.Embed:
             return nnx.Embed(size, width, embedding_init=embed_init, dtype=dtype, rngs=rngs)

@@ -58,9 +58,9 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
       ValueError: if the config is not usable.
     """
     check_train_config(config)
-    model = task.make_model(config.model, config.seed)
+    model = task.make_model(config.model.to_dict(), config.seed)
     definition, params = split_model(model)
-    optimizer = make_optimizer(config.optimizer, num_steps=config.train.num_steps)
+    optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
     mesh = make_mesh(batch_size=config.train.batch_size)
     program = _make_program(config, task, definition, optimizer, mesh)
 
@@ -143,7 +143,7 @@ def _run_steps(
         progress = stack.enter_context(
             ProgressLog(reporter, num_steps=settings.num_steps, start_step=start)
         )
-        schedule = make_schedule(config.optimizer, num_steps=settings.num_steps)
+        schedule = make_schedule(config.optimizer.to_dict(), num_steps=settings.num_steps)
         meter = Meter(log, progress, schedule, log_every=settings.log_every)
         batches = stack.enter_context(closing(_batches(config, task, start)))
         for done, batch in batches:
