@@ -15,6 +15,7 @@ Axis letters, as they appear in annotations and in einsum expressions:
 from collections.abc import Callable
 from typing import Any
 
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 ScalarLike = float | int | Array
@@ -44,6 +45,7 @@ __all__ = [
     "BatchedValue",
     "BatchedWeights",
     "Bool",
+    "DTypeLike",
     "EnergyFn",
     "Float",
     "Int",

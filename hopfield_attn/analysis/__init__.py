@@ -1,0 +1,1 @@
+"""What trained models do inside: energies of heads, and pictures."""

@@ -35,7 +35,9 @@ def draw_comparison(
       baseline_loss: loss of a model that counts only, drawn as a line; ``None``: no line.
       head_energies: of :func:`hopfield_attn.analysis.energies.head_energies`.
     """
-    with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+    with matplotlib.rc_context(
+        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    ):
         figure = Figure(figsize=(11, 4.2), layout="constrained", dpi=150)
         losses, energies = figure.subplots(1, 2)
         _draw_losses(losses, (nonlinear, linear), labels, baseline_loss)
@@ -59,8 +61,13 @@ def _draw_losses(
     if baseline_loss is not None:
         axes.axhline(baseline_loss, color="0.5", linewidth=1, linestyle=":")
         axes.annotate(
-            "unigram", (1, baseline_loss), xycoords=("axes fraction", "data"),
-            ha="right", va="bottom", color="0.4", fontsize=9,
+            "unigram",
+            (1, baseline_loss),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            color="0.4",
+            fontsize=9,
         )
     axes.set(xlabel="training step", ylabel="masked-token loss (nats)", title="Training loss")
     axes.legend(frameon=False)
@@ -80,7 +87,8 @@ def _draw_energies(axes: Axes, heads: list[HeadEnergies]) -> None:
         title="Energy inside the trained heads, mean over held-out rows",
     )
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, fontsize=8)
+    if heads:
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _moving_mean(values: np.ndarray) -> np.ndarray:

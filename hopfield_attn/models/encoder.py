@@ -7,7 +7,7 @@ from flax import nnx
 
 from hopfield_attn.checks import check_choice
 from hopfield_attn.nn.energy_attention import EnergyAttention
-from hopfield_attn.typing import Array, Bool, Float, Int
+from hopfield_attn.typing import Array, Bool, DTypeLike, Float, Int
 
 NORMS = ("post", "pre")
 _EPSILON = 1e-12
@@ -39,7 +39,7 @@ class Encoder(nnx.Module):
         dropout_rate: float = 0.0,
         num_types: int = 2,
         attention: dict[str, Any] | None = None,
-        dtype: jnp.dtype | None = None,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         """Creates the parameters.
@@ -144,7 +144,7 @@ class EncoderLayer(nnx.Module):
         norm: str,
         dropout_rate: float,
         attention: dict[str, Any] | None,
-        dtype: jnp.dtype | None,
+        dtype: DTypeLike | None,
         rngs: nnx.Rngs,
     ):
         """Creates the parameters; arguments as in :class:`Encoder`."""

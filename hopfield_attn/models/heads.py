@@ -41,7 +41,7 @@ class MaskedLanguageModel(nnx.Module):
         states = self.encoder(tokens, mask, rngs=rngs)
         chosen = jnp.take_along_axis(states, positions[:, :, None], axis=1)
         chosen = self.norm(nnx.gelu(self.transform(chosen), approximate=False))
-        return self.encoder.tokens.attend(chosen).astype(jnp.float32) + self.bias[...]
+        return self.encoder.tokens.attend(chosen).astype(jnp.float32) + self.bias[None, None]
 
 
 class Classifier(nnx.Module):

@@ -9,7 +9,7 @@ from hopfield_attn.nn.heads import HeadGroup, parse_heads
 from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_attention
 from hopfield_attn.ops.standard import standard_attention
 from hopfield_attn.solvers.descent import Descent
-from hopfield_attn.typing import Array, Bool, Float
+from hopfield_attn.typing import Array, Bool, DTypeLike, Float
 
 
 class EnergyAttention(nnx.Module):
@@ -43,7 +43,7 @@ class EnergyAttention(nnx.Module):
         alpha_init: float = 0.0,
         dropout_rate: float = 0.0,
         implementation: str | None = None,
-        dtype: jnp.dtype | None = None,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         """Creates the parameters.

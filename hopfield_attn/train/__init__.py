@@ -1,0 +1,1 @@
+"""Training: losses, optimizer, loop, checkpoints and logs; ``main.run`` puts them together."""

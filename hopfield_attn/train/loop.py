@@ -54,7 +54,7 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
 
     Raises:
       Interrupted: after Ctrl-C or SIGTERM, with the current step saved.
-      FloatingPointError: if a logged loss is not finite.
+      FloatingPointError: if a loss that is logged, or precedes a checkpoint, is not finite.
       ValueError: if the config is not usable.
     """
     check_train_config(config)
@@ -109,9 +109,7 @@ def _make_program(
     size = config.train.eval_batch_size
     return Program(
         advance=lambda state, batch: train_step(state, shard_batch(batch, mesh)),
-        score=lambda state, name: evaluate(
-            task, name, state.params, predict_step, batch_size=size
-        ),
+        score=lambda state, name: evaluate(task, name, state.params, predict_step, batch_size=size),
     )
 
 
@@ -153,7 +151,7 @@ def _run_steps(
             if interrupt.is_set or is_last or done % settings.checkpoint_every == 0:
                 with meter.paused():
                     checkpoints.save(state)
-            if interrupt.is_set and not is_last:
+            if interrupt.is_set:
                 raise Interrupted(done)
             if settings.eval_every and done % settings.eval_every == 0 and not is_last:
                 with meter.paused():

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train.compare import compare_runs
 from hopfield_attn.train.loop import TrainedModel, train
 from hopfield_attn.train.run_folder import open_run_folder
@@ -25,10 +26,13 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
       The result of the run, as in ``result.json``.
     """
     console = console or Console()
+    _check_heads(config)
     open_run_folder(workdir, config)
     console.print("Preparing the data …", highlight=False)
     task = make_task(config, workdir)
-    runs = {config.model.heads: train(config, workdir, task, title=config.model.heads, console=console)}
+    runs = {
+        config.model.heads: train(config, workdir, task, title=config.model.heads, console=console)
+    }
     if config.baseline_heads:
         baseline = baseline_config(config)
         folder = workdir / "baseline"
@@ -43,6 +47,18 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
     return runs[config.model.heads].result
 
 
+def _check_heads(config: Any) -> None:
+    """Raises ``ValueError`` for heads that do not fit, before any work is done for them."""
+    model = config.model
+    specs = filter(None, (model.heads, config.baseline_heads))
+    parsed = [parse_heads(spec, num_heads=model.num_heads) for spec in specs]
+    if len(parsed) != len(set(parsed)):
+        raise ValueError(
+            f"baseline_heads={config.baseline_heads!r} names the heads of model.heads again: "
+            "nothing to compare with; an empty baseline_heads turns the second run off"
+        )
+
+
 def baseline_config(config: Any) -> Any:
     """The same run with the heads of ``config.baseline_heads``: same seed, data and parameters."""
     baseline = type(config)(json.loads(config.to_json()))
@@ -55,7 +71,11 @@ def print_summary(console: Console, task: Task, runs: dict[str, TrainedModel]) -
     """Prints a table of the held-out metrics of each run and the baselines."""
     table = Table(title="Held-out results")
     table.add_column("")
-    columns = [(s, m) for s, scores in next(iter(runs.values())).result["evaluations"].items() for m in scores]
+    columns = [
+        (s, m)
+        for s, scores in next(iter(runs.values())).result["evaluations"].items()
+        for m in scores
+    ]
     for set_name, metric in columns:
         table.add_column(f"{set_name} {metric}", justify="right")
     table.add_column("parameters", justify="right")

@@ -30,6 +30,7 @@ class Meter:
         self._progress = progress
         self._schedule = schedule
         self._log_every = log_every
+        self._newest: tuple[int, dict[str, Any]] | None = None
         self._pending: tuple[int, dict[str, Any]] | None = None
         self._num_tokens = 0
         self._since: float | None = None
@@ -44,26 +45,22 @@ class Meter:
             # The first step compiles: wait for it and start the clock after it.
             float(metrics["loss"])
             self._restart_clock()
+        self._newest = (done, metrics)
         if done % self._log_every == 0:
-            self._pending = (done, metrics)
+            self._pending = self._newest
 
     def flush(self) -> None:
         """Writes the metrics that wait, if any.
 
         Raises:
-          FloatingPointError: if the loss is not finite.
+          FloatingPointError: if one is not finite.
         """
         if self._pending is None:
             return
         done, metrics = self._pending
         self._pending = None
-        values = {name: float(value) for name, value in metrics.items()}
+        values = _finite_values(done, metrics)
         loss = values.pop("loss")
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss of step {done} is {loss}; the last checkpoint is from before. "
-                "A smaller learning rate, fewer steps T or a larger λ are the usual remedies"
-            )
         speed = self._speed()
         values["learning_rate"] = float(self._schedule(done - 1))
         self._log.write(done, loss, **values, tokens_per_second=speed)
@@ -71,8 +68,15 @@ class Meter:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves what happens inside (evaluations, saves) out of the speed; writes what waits."""
+        """Leaves what happens inside (evaluations, saves) out of the speed; writes what waits.
+
+        Raises:
+          FloatingPointError: if a metric of the newest step is not finite, logged or not: such a
+            state must not be saved.
+        """
         self.flush()
+        if self._newest is not None:
+            _finite_values(*self._newest)
         began = time.perf_counter()
         yield
         if self._since is not None:
@@ -94,3 +98,14 @@ class Meter:
 
     def _restart_clock(self) -> None:
         self._since, self._num_tokens = time.perf_counter(), 0
+
+
+def _finite_values(done: int, metrics: dict[str, Any]) -> dict[str, float]:
+    values = {name: float(value) for name, value in metrics.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {value} at step {done}; the last checkpoint is from before. "
+                "A smaller learning rate, fewer steps T or a larger λ are the usual remedies"
+            )
+    return values

@@ -45,9 +45,7 @@ def make_schedule(config: Mapping[str, Any], *, num_steps: int) -> Callable[[Any
     return optax.join_schedules([optax.linear_schedule(0.0, peak, max(warmup, 1)), decay], [warmup])
 
 
-def make_optimizer(
-    config: Mapping[str, Any], *, num_steps: int
-) -> optax.GradientTransformation:
+def make_optimizer(config: Mapping[str, Any], *, num_steps: int) -> optax.GradientTransformation:
     """AdamW with global-norm clipping.
 
     Weight decay touches matrices and embeddings only: not biases, layer norms or strengths α.

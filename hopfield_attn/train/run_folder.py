@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from hopfield_attn.train.logging import METRICS_FILE, write_json
+from hopfield_attn.train.logging import read_metrics, write_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
 _MAX_DIFFERENCES = 5
@@ -30,7 +30,7 @@ def open_run_folder(workdir: Path, config: Any) -> None:
     """
     resolved = json.loads(config.to_json())
     path = workdir / "config.json"
-    if path.is_file() and (workdir / METRICS_FILE).is_file():
+    if path.is_file() and _has_steps(workdir):
         _check_same(json.loads(path.read_text(encoding="utf-8")), resolved, workdir)
         return
     workdir.mkdir(parents=True, exist_ok=True)
@@ -60,6 +60,12 @@ def peak_memory_mib() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _has_steps(workdir: Path) -> bool:
+    # Metrics alone don't tell: a run may save before it logs.
+    checkpoints = workdir / "checkpoints"
+    return bool(read_metrics(workdir)) or (checkpoints.is_dir() and any(checkpoints.iterdir()))
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None:

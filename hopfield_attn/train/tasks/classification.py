@@ -21,6 +21,7 @@ from hopfield_attn.typing import Array
 
 
 def glue_task(config: Any, workdir: Path) -> Task:
+    """A GLUE task; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
     data = config.data
     check_choice("data.task", data.task, glue.GLUE_TASKS)
     if not data.dir:
@@ -40,9 +41,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
     is_score = task.label_names is None
     labels = np.array([e.label for examples in splits.values() for e in examples])
     return Task(
-        batches=make_batches(
-            encode(train), batch_size=config.train.batch_size, seed=config.seed
-        ),
+        batches=make_batches(encode(train), batch_size=config.train.batch_size, seed=config.seed),
         evaluation_sets={split: encode(examples) for split, examples in splits.items()},
         watched_set=next(iter(splits)),
         make_model=_classifier_maker(data.vocab_size, data.length, task.num_labels),
@@ -56,6 +55,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
 
 
 def recall_task(config: Any, workdir: Path) -> Task:
+    """Associative recall; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
     data = config.data
     task = recall.RecallTask(
         num_pairs=data.num_pairs, num_keys=data.num_keys, num_values=data.num_values

@@ -19,6 +19,7 @@ from hopfield_attn.typing import Array
 
 
 def mlm_task(config: Any, workdir: Path) -> Task:
+    """Masked language modelling; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
     data = config.data
     documents = corpus.load_documents(data.source)
     split = corpus.split_documents(
