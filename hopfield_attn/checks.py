@@ -43,9 +43,7 @@ def check_rank(rank: int, axes: str, **arrays: Any) -> None:
 def check_shape(name: str, array: Any, shape: tuple[int, ...], axes: str) -> None:
     """Raises ``ValueError`` unless ``array`` has exactly ``shape``."""
     if jnp.shape(array) != shape:
-        raise ValueError(
-            f"{name} must have shape ({axes}) = {shape}; got shape {jnp.shape(array)}"
-        )
+        raise ValueError(f"{name} must have shape ({axes}) = {shape}; got shape {jnp.shape(array)}")
 
 
 def check_at_least(minimum: float, *, exclusive: bool = False, **numbers: Any) -> None:

@@ -13,10 +13,14 @@ baseline/ and the picture comparison.png.
 Exit codes: 0 finished, 1 failed, 2 wrong arguments, 75 stopped and can go on.
 """
 
+import difflib
 import json
 import os
 import re
+import runpy
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +29,8 @@ sys.path.insert(0, str(ROOT))
 
 from absl import flags  # noqa: E402
 from ml_collections import ConfigDict, config_flags  # noqa: E402
+
+PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +54,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("Stopped. The same command goes on.", file=sys.stderr)
         return EXIT_CODE
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, *PATH_ERRORS) as error:
         if "HOPFIELD_DEBUG" in os.environ:
             raise
         return _fail(f"{error} (HOPFIELD_DEBUG=1 shows where)", code=2)
@@ -63,66 +69,102 @@ class UsageError(Exception):
 
 def parse_arguments(argv: list[str]) -> tuple[ConfigDict, Path]:
     """Returns the resolved config and the run folder."""
+    given = [arg.partition("=")[2] for arg in argv if _is_config(arg)]
+    if not given:
+        raise UsageError("--config=FILE is missing: configs/NAME.py[:args] or RUN/config.json")
+    config = _load_config(given[-1])
+    argv = [arg for arg in argv if not _is_config(arg)]
+    _check_keys(config, argv)
     values = flags.FlagValues()
-    argv, defined = _define_config(argv, values)
     flags.DEFINE_string("workdir", None, "run folder", flag_values=values)
     try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         rest = values(argv)
-    except (AttributeError, KeyError) as error:
-        raise UsageError(_unknown_key(str(error), argv)) from None
-    except flags.Error as error:
-        raise UsageError(" ".join(str(error).split())) from None
-    except (ValueError, TypeError, FileNotFoundError) as error:
-        raise UsageError(f"the config cannot be read: {error}") from None
+    except (flags.Error, ValueError, TypeError) as error:
+        raise UsageError(str(error)) from None
     if len(rest) > 1:
         raise UsageError(f"unexpected argument {rest[1]!r}; options look like --config.seed=1")
     if not values.workdir:
         raise UsageError("--workdir=DIR is missing: the folder for results and checkpoints")
-    return _config_value(defined, values), Path(values.workdir).expanduser()
+    return values.config, Path(values.workdir).expanduser()
 
 
-def _define_config(argv: list[str], values: flags.FlagValues) -> tuple[list[str], str]:
-    """Defines --config: a Python file, or the JSON of a run folder, which executes nothing."""
-    given = [arg.partition("=")[2] for arg in argv if re.match(r"--?config=", arg)]
-    if not given:
-        raise UsageError("--config=FILE is missing: configs/NAME.py[:args] or RUN/config.json")
-    path = given[-1]
-    if not path.endswith(".json"):
-        config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
-        return argv, path
+def _is_config(arg: str) -> bool:
+    return re.match(r"--?config=", arg) is not None
+
+
+def _load_config(spec: str) -> ConfigDict:
+    """The config of a Python file, or of the JSON of a run folder, which executes nothing."""
+    name, _, arg = spec.partition(":")
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UsageError(f"--config={spec}: there is no file {name!r}")
     try:
-        loaded = ConfigDict(json.loads(Path(path).expanduser().read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--config={path}: {error}") from None
-    config_flags.DEFINE_config_dict("config", loaded, flag_values=values, lock_config=True)
-    return [arg for arg in argv if not re.match(r"--?config=", arg)], path
+        return _read_json(path) if path.suffix == ".json" else _read_python(path, arg)
+    except Exception as error:
+        if "HOPFIELD_DEBUG" in os.environ:
+            raise
+        # A ValueError is worded by the config; of others the name belongs to the message.
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise UsageError(f"--config={spec}: {kind}{error}") from None
 
 
-def _config_value(path: str, values: flags.FlagValues) -> ConfigDict:
-    config = values.config
+def _read_python(path: Path, arg: str) -> ConfigDict:
+    get_config = runpy.run_path(str(path)).get("get_config")
+    if get_config is None:
+        raise ValueError("the file must define get_config(arg)")
+    config = get_config(arg)
     if not isinstance(config, ConfigDict):
-        # A file that cannot be loaded comes back as an object that raises when it is used.
-        try:
-            config.task  # noqa: B018
-        except Exception as error:
-            raise UsageError(f"--config={path}: {error}") from None
+        raise ValueError(f"get_config must return a ConfigDict; got {type(config).__name__}")
     return config
 
 
-def _unknown_key(message: str, argv: list[str]) -> str:
-    """One line for the error of an unknown key, which names the key and the closest known one."""
-    names = re.findall(r"[\"'](\w+)[\"']", message.replace("\\", ""))
-    key = names[0] if names else message
-    hint = re.search(r'Did you mean "(\w+)"', message)
-    arg = next((a for a in argv if re.match(rf"--?config\..*\b{key}\b", a)), key)
-    suggestion = f"; did you mean {hint.group(1)!r}?" if hint else ""
-    return f"{arg.partition('=')[0]}: the config has no key {key!r}{suggestion}"
+def _read_json(path: Path) -> ConfigDict:
+    from configs.defaults import get_defaults
+
+    loaded = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise ValueError("the file must hold a JSON object")
+    # Through the defaults: they know the types of the values that are null in the file.
+    config = get_defaults()
+    config.update(loaded)
+    return config
+
+
+def _check_keys(config: ConfigDict, argv: list[str]) -> None:
+    """Names the first option whose key does not exist, and the key that may be meant."""
+    for option in filter(None, (re.match(r"--?config\.([^=]+)", arg) for arg in argv)):
+        node, parents = config, ""
+        for key in option[1].split("."):
+            if not isinstance(node, ConfigDict) or key not in node:
+                raise UsageError(
+                    f"--config.{option[1]}: the config has no key {parents + key!r}"
+                    f"{_suggest(config, node, parents, key)}"
+                )
+            node, parents = node[key], f"{parents}{key}."
+
+
+def _suggest(config: ConfigDict, node: object, parents: str, key: str) -> str:
+    siblings = list(node) if isinstance(node, ConfigDict) else []
+    found = [parents + name for name in difflib.get_close_matches(key, siblings, n=1)]
+    # Or the key is right and its place is not.
+    found += [path for path in _paths(config) if path.endswith(f".{key}")]
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _paths(config: ConfigDict, parents: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        yield parents + key
+        if isinstance(value, ConfigDict):
+            yield from _paths(value, f"{parents}{key}.")
 
 
 def _fail(message: str, *, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
 if __name__ == "__main__":
+    # The training steps watch for it themselves; elsewhere SIGTERM is the same as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv))

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hopfield_attn.analysis.energies import HeadEnergies
 
@@ -52,7 +53,10 @@ def _draw_losses(
     baseline_loss: float | None,
 ) -> None:
     # The linear curve goes on top of the other one, dashed, so that both show where they agree.
-    styles = ({"color": NONLINEAR_COLOR}, {"color": LINEAR_COLOR, "linestyle": (0, (4, 2))})
+    styles: tuple[dict[str, Any], ...] = (
+        {"color": NONLINEAR_COLOR},
+        {"color": LINEAR_COLOR, "linestyle": (0, (4, 2))},
+    )
     for rows, label, style in zip(runs, labels, styles, strict=True):
         steps = np.array([row["step"] for row in rows])
         values = np.array([row["loss"] for row in rows])
@@ -86,7 +90,7 @@ def _draw_energies(axes: Axes, heads: list[HeadEnergies]) -> None:
         ylabel="E(x_t) − E(x_0)  (nats/β)",
         title="Energy inside the trained heads, mean over held-out rows",
     )
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if heads:
         axes.legend(frameon=False, fontsize=8)
 

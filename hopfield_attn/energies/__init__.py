@@ -1,0 +1,1 @@
+"""Energies and non-linearities: pure functions of one head of one example."""

@@ -142,7 +142,9 @@ def _pooled(F: Nonlinearity, s: ScalarLike, x: Array, y: Array, weights: Array, 
     return jnp.sum(F(s * u) / s)
 
 
-def _pairwise(F: Nonlinearity, s: ScalarLike, x: Array, y: Array, weights: Array, _: Array) -> Array:
+def _pairwise(
+    F: Nonlinearity, s: ScalarLike, x: Array, y: Array, weights: Array, _: Array
+) -> Array:
     """Φ = Σ_ij A_ij F(s ⟨x_i, y_j⟩)/s (M2b)."""
     # A masked pair must not bring in F = inf: 0 · inf is NaN.
     u = jnp.where(weights == 0, 0.0, x @ y.T)
@@ -164,9 +166,7 @@ COUPLINGS: dict[str, Callable[..., Array]] = {
 """Coupling name → Φ(F, s, x, y, A, A y)."""
 
 
-def _check_arguments(
-    x: Any, y: Any, weights: Any, *, coupling: str, lam: Any, gain: Any
-) -> None:
+def _check_arguments(x: Any, y: Any, weights: Any, *, coupling: str, lam: Any, gain: Any) -> None:
     check_choice("coupling", coupling, COUPLINGS)
     check_floating(x=x, y=y, weights=weights)
     check_rank(2, "n, d_v", x=x)

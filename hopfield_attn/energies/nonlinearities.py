@@ -76,12 +76,12 @@ class Nonlinearity:
 
     @property
     def max_curvature(self) -> Scalar:
-        """sup F'': decides convexity (M8). Infinite where F'' is unbounded above."""
+        """Sup F'': decides convexity (M8). Infinite where F'' is unbounded above."""
         return jnp.asarray(self.curvature_range[1], float)
 
     @property
     def max_abs_curvature(self) -> Scalar:
-        """sup |F''|: bounds the step of gradient descent (section 5 of the mathematics)."""
+        """Sup |F''|: bounds the step of gradient descent (section 5 of the mathematics)."""
         low, high = self.curvature_range
         return jnp.maximum(jnp.abs(jnp.asarray(low, float)), jnp.abs(jnp.asarray(high, float)))
 
@@ -101,8 +101,9 @@ def _expm1_over(z: Array) -> Array:
     far = jnp.where(near, 1.0, z)
     return jnp.where(near, series, jnp.expm1(far) / far)
 
+
 def _log_cosh(u: Array) -> Array:
-    """log cosh u; logaddexp has smooth derivatives of every order, |u| + … loses F''(0)."""
+    """Log cosh u; logaddexp has smooth derivatives of every order, |u| + … loses F''(0)."""
     return jnp.logaddexp(u, -u) - jnp.log(2.0).astype(u.dtype)
 
 

@@ -1,0 +1,1 @@
+"""Encoder, task heads, and the way from a config to a model."""

@@ -169,7 +169,9 @@ class EncoderLayer(nnx.Module):
         attended = self.attention(self.attention_input(x), mask=mask, rngs=rngs)
         x = x + _drop(self.dropout, attended, rngs)
         x = self.attention_norm(x) if self.is_post_norm else x
-        hidden = nnx.gelu(self.mlp_in(x if self.is_post_norm else self.mlp_norm(x)), approximate=False)
+        hidden = nnx.gelu(
+            self.mlp_in(x if self.is_post_norm else self.mlp_norm(x)), approximate=False
+        )
         x = x + _drop(self.dropout, self.mlp_out(hidden), rngs)
         return self.mlp_norm(x) if self.is_post_norm else x
 

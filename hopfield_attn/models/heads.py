@@ -47,7 +47,7 @@ class MaskedLanguageModel(nnx.Module):
 class Classifier(nnx.Module):
     """Encoder with a pooled representation and a linear layer: classes, or one number.
 
-    ``"cls"`` pools as BERT does, tanh(dense(state of token 0)); ``"mean"`` averages the real tokens.
+    ``"cls"`` pools as BERT does, tanh(dense(state of token 0)); ``"mean"`` averages real tokens.
 
     Attributes:
       encoder: the encoder.

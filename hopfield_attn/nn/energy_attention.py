@@ -1,5 +1,7 @@
 """Multi-head attention whose heads descend the attention energy, as a flax.nnx module."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
@@ -10,6 +12,9 @@ from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_a
 from hopfield_attn.ops.standard import standard_attention
 from hopfield_attn.solvers.descent import Descent
 from hopfield_attn.typing import Array, Bool, DTypeLike, Float
+
+Projected = tuple[Array, Array, Array]
+"""Queries, keys and values, each (b, length, heads, d)."""
 
 
 class EnergyAttention(nnx.Module):
@@ -113,11 +118,11 @@ class EnergyAttention(nnx.Module):
         """
         projected = self._project(inputs, context)
         options = self._mask_options(context, mask, context_mask, is_causal)
-        rate = self.dropout_rate if rngs is not None else 0.0
         outputs = []
         for group in self.groups:
-            dropout = {"dropout_rate": rate, "dropout_key": rngs.dropout() if rate else None}
-            outputs.append(self._attend(group, projected, **options, **dropout))
+            if rngs is not None and self.dropout_rate:
+                options |= {"dropout_rate": self.dropout_rate, "dropout_key": rngs.dropout()}
+            outputs.append(self._attend(group, projected, options))
         return self.out(rearrange(jnp.concatenate(outputs, axis=2), "b n h d -> b n (h d)"))
 
     def descents(
@@ -144,13 +149,15 @@ class EnergyAttention(nnx.Module):
         """
         projected = self._project(inputs, context)
         options = self._mask_options(context, mask, context_mask, is_causal)
-        return [
-            (group, attention_descent(*_select(group, projected), **self._solve(group), **options))
-            for group in self.groups
-            if group.family != "identity"
-        ]
+        found = []
+        for group in self.groups:
+            if group.family != "identity":
+                query, key, value = _select(group, projected)
+                solve = self._solve(group)
+                found.append((group, attention_descent(query, key, value, **solve, **options)))
+        return found
 
-    def _project(self, inputs: Array, context: Array | None) -> tuple[Array, Array, Array]:
+    def _project(self, inputs: Array, context: Array | None) -> Projected:
         source = inputs if context is None else context
         projections = self.query(inputs), self.key(source), self.value(source)
         query, key, value = (
@@ -160,17 +167,17 @@ class EnergyAttention(nnx.Module):
 
     def _mask_options(
         self, context: Array | None, mask: Array | None, context_mask: Array | None, causal: bool
-    ) -> dict:
+    ) -> dict[str, Any]:
         key_mask = mask if context is None else context_mask
         return {"query_mask": mask, "key_mask": key_mask, "is_causal": causal}
 
-    def _attend(self, group: HeadGroup, projected: tuple[Array, ...], **options) -> Array:
-        selected = _select(group, projected)
+    def _attend(self, group: HeadGroup, projected: Projected, options: dict[str, Any]) -> Array:
+        query, key, value = _select(group, projected)
         if group.family == "identity":
-            return standard_attention(*selected, **options)
-        return nonlinear_attention(*selected, **self._solve(group), **options)
+            return standard_attention(query, key, value, **options)
+        return nonlinear_attention(query, key, value, **self._solve(group), **options)
 
-    def _solve(self, group: HeadGroup) -> dict:
+    def _solve(self, group: HeadGroup) -> dict[str, Any]:
         """What ``nonlinear_attention`` needs to know of a group of heads."""
         return {
             "nonlinearity": make_nonlinearity(group.family, self.alpha[group.heads]),
@@ -183,5 +190,6 @@ class EnergyAttention(nnx.Module):
         }
 
 
-def _select(group: HeadGroup, projected: tuple[Array, ...]) -> list[Array]:
-    return [array[:, :, group.heads] for array in projected]
+def _select(group: HeadGroup, projected: Projected) -> Projected:
+    query, key, value = projected
+    return query[:, :, group.heads], key[:, :, group.heads], value[:, :, group.heads]

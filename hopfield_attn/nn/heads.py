@@ -36,8 +36,10 @@ def parse_heads(spec: str, *, num_heads: int) -> tuple[HeadGroup, ...]:
       ValueError: for an unknown family, a bad count, or counts with another sum.
 
     Example:
-      >>> parse_heads("identity:2,quadratic:1", num_heads=3)
-      (HeadGroup(family='identity', start=0, stop=2), HeadGroup(family='quadratic', start=2, stop=3))
+      >>> for group in parse_heads("identity:2,quadratic:1", num_heads=3):
+      ...     print(group)
+      HeadGroup(family='identity', start=0, stop=2)
+      HeadGroup(family='quadratic', start=2, stop=3)
     """
     parts = [part.strip() for part in spec.split(",")]
     if len(parts) == 1 and ":" not in parts[0]:

@@ -1,0 +1,1 @@
+"""Non-linear attention on batches of heads, and its implementations."""

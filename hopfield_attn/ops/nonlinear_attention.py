@@ -79,7 +79,7 @@ def nonlinear_attention(
       implementation: "autodiff" (``jax.grad`` of the energy in a scan); ``None`` picks.
 
     Returns:
-      (b, n, h, d_v) in the dtype of ``query``. Inside, bfloat16 and float16 are computed in float32.
+      (b, n, h, d_v) in the dtype of ``query``; bfloat16 and float16 are computed in float32.
 
     Raises:
       TypeError: for arrays that are not floating-point, masks that are not boolean, counts that
@@ -142,8 +142,8 @@ def attention_descent(
 
     Returns:
       A :class:`hopfield_attn.Descent` whose fields have leading axes (b, h): ``x`` is
-      (b, h, n, d_v) in float32 at least, ``energies`` and ``grad_norms`` are (b, h, T+1), ``status``
-      is (b, h).
+      (b, h, n, d_v) in float32 at least, ``energies`` and ``grad_norms`` are (b, h, T+1) and
+      ``status`` is (b, h).
 
     Example:
       >>> import jax

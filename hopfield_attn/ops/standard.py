@@ -25,7 +25,7 @@ def standard_attention(
     dropout_rate: float = 0.0,
     dropout_key: Array | None = None,
 ) -> BatchedOutput:
-    """x = A y, what an identity head of any T and λ computes (M3), with the library's masks.
+    """Computes x = A y: an identity head of any T and λ (M3), with the library's masks.
 
     ``jax.nn.dot_product_attention`` gives the mean of the values to a query without keys; here it
     gets zeros, as :func:`hopfield_attn.nonlinear_attention` has it.

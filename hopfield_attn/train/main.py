@@ -50,7 +50,7 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
 def _check_heads(config: Any) -> None:
     """Raises ``ValueError`` for heads that do not fit, before any work is done for them."""
     model = config.model
-    specs = filter(None, (model.heads, config.baseline_heads))
+    specs = [model.heads] + [config.baseline_heads] * bool(config.baseline_heads)
     parsed = [parse_heads(spec, num_heads=model.num_heads) for spec in specs]
     if len(parsed) != len(set(parsed)):
         raise ValueError(

@@ -48,7 +48,8 @@ class ModelDefinition:
 
 def split_model(model: nnx.Module) -> tuple[ModelDefinition, PyTree]:
     """Splits a module into its definition and a nested dict of parameters."""
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    graphdef, *states = nnx.split(model, nnx.Param, ...)
+    params, rest = states
     return ModelDefinition(graphdef, nnx.to_pure_dict(rest)), nnx.to_pure_dict(params)
 
 

@@ -9,7 +9,6 @@ from tokenizers import Tokenizer
 from hopfield_attn.data.corpus import load_documents
 from hopfield_attn.data.tokenizer import train_tokenizer
 
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -96,7 +96,9 @@ def test_alpha_zero_equals_identity_in_value_and_in_the_derivative_by_alpha(
     above, below = (
         oracles.energy(x, y, weights, name=name, alpha=a, **options) for a in (1e-5, -1e-5)
     )
-    np.testing.assert_allclose(jax.grad(of_nonlinearity)(F).alpha, (above - below) / 2e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.grad(of_nonlinearity)(F).alpha, (above - below) / 2e-5, atol=1e-6
+    )
 
 
 @given(problem=problems(), coupling=couplings)

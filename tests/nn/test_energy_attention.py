@@ -149,7 +149,9 @@ def test_jit_equals_eager():
     def compiled(params, x):
         return nnx.merge(graphdef, params)(x, mask=MASK)
 
-    np.testing.assert_allclose(compiled(params, inputs()), attention(inputs(), mask=MASK), atol=1e-6)
+    np.testing.assert_allclose(
+        compiled(params, inputs()), attention(inputs(), mask=MASK), atol=1e-6
+    )
 
 
 def test_a_width_that_does_not_divide_is_refused():

@@ -104,9 +104,7 @@ def test_defaults_are_gain_one_over_width_and_step_one_over_one_plus_lambda():
     shape = (2, 4, 6, 2, 3)
     qkv, query_mask, key_mask = arrays(shape)
     everything = jnp.ones_like(query_mask), jnp.ones_like(key_mask)
-    out = attend(
-        *qkv, nonlinearity=nonlinearities.quadratic(0.8), lam=2.0, num_steps=2
-    )
+    out = attend(*qkv, nonlinearity=nonlinearities.quadratic(0.8), lam=2.0, num_steps=2)
     options = {"name": "quadratic", "coupling": "pooled", "lam": 2.0}
     expected = looped(
         *qkv, *everything, alphas=[0.8, 0.8], num_steps=2, step_size=1 / 3, gain=1 / 3, **options
@@ -253,9 +251,7 @@ def test_a_later_token_has_exactly_no_influence_in_causal_attention(coupling, na
 def test_pooled_causal_is_refused_with_the_reason():
     (q, k, v), _, _ = arrays((1, 5, 5, 2, 3))
     with pytest.raises(ValueError, match="pooled coupling cannot be causal.*coupling='pairwise'"):
-        nonlinear_attention(
-            q, k, v, nonlinearity=jnp.tanh, lam=0.0, num_steps=1, is_causal=True
-        )
+        nonlinear_attention(q, k, v, nonlinearity=jnp.tanh, lam=0.0, num_steps=1, is_causal=True)
 
 
 @pytest.mark.parametrize("coupling", oracles.COUPLINGS)
@@ -301,9 +297,7 @@ def test_zero_steps_and_infinite_lambda_are_plain_attention():
     (q, k, v), _, _ = arrays((2, 4, 6, 2, 3))
     plain = standard_attention(q, k, v)
     options = {"nonlinearity": nonlinearities.quadratic(0.5)}
-    np.testing.assert_allclose(
-        attend(q, k, v, lam=0.5, num_steps=0, **options), plain, rtol=1e-13
-    )
+    np.testing.assert_allclose(attend(q, k, v, lam=0.5, num_steps=0, **options), plain, rtol=1e-13)
     distances = [
         np.linalg.norm(attend(q, k, v, lam=lam, num_steps=50, **options) - plain)
         for lam in (1e3, 1e4)
@@ -327,9 +321,9 @@ def test_dropout_is_drawn_once_so_that_the_energy_still_falls():
 def test_dropout_keeps_the_expected_output():
     (q, k, v), _, _ = arrays((1, 4, 5, 1, 3))
     keys = jax.random.split(jax.random.key(0), 4000)
-    outputs = jax.vmap(
-        lambda key: standard_attention(q, k, v, dropout_rate=0.3, dropout_key=key)
-    )(keys)
+    outputs = jax.vmap(lambda key: standard_attention(q, k, v, dropout_rate=0.3, dropout_key=key))(
+        keys
+    )
     np.testing.assert_allclose(outputs.mean(0), standard_attention(q, k, v), atol=0.05)
 
 
@@ -337,9 +331,7 @@ def test_energies_of_a_descent_are_those_of_its_heads():
     (q, k, v), _, _ = arrays((2, 4, 6, 2, 3))
     options = {"lam": 0.5, "gain": 0.4, "coupling": "pairwise"}
     alphas = jnp.array([0.3, -0.2])
-    descent = solve(
-        q, k, v, nonlinearity=nonlinearities.quadratic(alphas), num_steps=3, **options
-    )
+    descent = solve(q, k, v, nonlinearity=nonlinearities.quadratic(alphas), num_steps=3, **options)
     assert descent.energies.shape == (2, 2, 4)
     weights = oracles.softmax_weights(np.asarray(q[1, :, 1]), np.asarray(k[1, :, 1]))
     y = np.asarray(v[1, :, 1])

@@ -66,9 +66,7 @@ def test_scan_equals_a_python_loop_for_any_optax_rule(rule):
 def test_one_unit_step_of_an_identity_head_is_attention_from_any_start(coupling, lam):
     for seed in range(3):
         x0, y, weights = head(seed)
-        energy_fn = head_energy(
-            y, weights, nonlinearities.identity(), coupling=coupling, lam=lam
-        )
+        energy_fn = head_energy(y, weights, nonlinearities.identity(), coupling=coupling, lam=lam)
         rule = optax.sgd(1 / (1 + lam))
         result = descend(energy_fn, jnp.asarray(10 * x0), num_steps=1, rule=rule)
         np.testing.assert_allclose(result.x, weights @ y, rtol=1e-12, atol=1e-12)

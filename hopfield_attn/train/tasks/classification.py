@@ -21,6 +21,7 @@ from hopfield_attn.typing import Array
 
 
 def glue_task(config: Any, workdir: Path) -> Task:
+    """The GLUE task ``config.data.task`` from the folder ``config.data.dir``."""
     """A GLUE task; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
     data = config.data
     check_choice("data.task", data.task, glue.GLUE_TASKS)
@@ -55,6 +56,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
 
 
 def recall_task(config: Any, workdir: Path) -> Task:
+    """Associative recall, generated: training, validation and test from seeds of their own."""
     """Associative recall; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
     data = config.data
     task = recall.RecallTask(

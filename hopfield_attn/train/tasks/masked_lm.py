@@ -19,6 +19,7 @@ from hopfield_attn.typing import Array
 
 
 def mlm_task(config: Any, workdir: Path) -> Task:
+    """Masked-language modelling of ``config.data.source``, split into documents by content."""
     """Masked language modelling; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
     data = config.data
     documents = corpus.load_documents(data.source)
@@ -54,7 +55,7 @@ def mlm_task(config: Any, workdir: Path) -> Task:
         },
         watched_set="validation",
         make_model=make_model,
-        loss_fn=_loss,
+        loss_fn=mlm_loss,
         predict_fn=_predict,
         score_fn=_score,
         main_metric="accuracy",
@@ -72,7 +73,8 @@ def mlm_task(config: Any, workdir: Path) -> Task:
     )
 
 
-def _loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+def mlm_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+    """Mean cross-entropy of the masked tokens, in nats."""
     logits = model(batch["tokens"], batch["mask"], batch["positions"], rngs=rngs)
     return weighted_cross_entropy(logits, batch["labels"], batch["label_weights"])
 

@@ -1,0 +1,45 @@
+"""Masked-language modelling on text of your own.
+
+Command:   ./scripts/train --config=configs/mlm.py --config.data.source=FILE_OR_FOLDER --workdir=DIR
+Smoke:     ./scripts/train --config=configs/mlm.py:smoke --workdir=DIR
+"""
+
+from configs.defaults import get_defaults, parse_arg
+
+
+def get_config(arg: str = ""):
+    """Returns the config; ``:smoke`` is a run of seconds on the embedded text."""
+    arg = parse_arg(arg, smoke=False)
+    config = get_defaults()
+    config.task = "mlm"
+
+    config.data.vocab_size = 8192
+    config.data.length = 128
+
+    config.model.width = 256
+    config.model.num_layers = 4
+    config.model.num_heads = 8
+    config.model.mlp_width = 1024
+    config.model.heads = "identity:4,quadratic:4"
+    config.model.num_steps = 2
+
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.b2 = 0.98
+    config.train.num_steps = 20_000
+    config.train.batch_size = 64
+    config.train.log_every = 50
+    config.train.eval_every = 1000
+    config.train.checkpoint_every = 1000
+
+    if arg.smoke:
+        config.data.length = 24
+        config.data.vocab_size = 512
+        config.model.width = 32
+        config.model.num_layers = 2
+        config.model.mlp_width = 64
+        config.train.num_steps = 8
+        config.train.batch_size = 8
+        config.train.log_every = 2
+        config.train.eval_every = 4
+        config.train.checkpoint_every = 4
+    return config

@@ -1,0 +1,94 @@
+"""Fixtures of the training tests: a tiny recall run, and a cache of compiled programs."""
+
+import dataclasses
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from rich.console import Console
+
+from configs.defaults import get_defaults
+from hopfield_attn.train import loop
+from hopfield_attn.train.run_folder import open_run_folder
+from hopfield_attn.train.tasks import make_task
+
+# One of two heads is non-linear and dropout is on: what a resumed run must repeat bit by bit.
+TINY = {
+    "task": "recall",
+    "data.num_pairs": 2,
+    "data.num_keys": 6,
+    "data.num_values": 3,
+    "data.num_train_examples": 64,
+    "data.num_eval_examples": 20,
+    "model.width": 16,
+    "model.num_layers": 1,
+    "model.num_heads": 2,
+    "model.mlp_width": 16,
+    "model.heads": "identity:1,quadratic:1",
+    "model.num_steps": 2,
+    "model.alpha_init": 0.1,
+    "model.dropout_rate": 0.1,
+    "model.attention_dropout_rate": 0.1,
+    "optimizer.alpha_rate": 3.0,
+    "train.num_steps": 12,
+    "train.batch_size": 8,
+    "train.eval_batch_size": 16,
+    "train.log_every": 1,
+    "train.eval_every": 0,
+    "train.checkpoint_every": 4,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory: pytest.TempPathFactory):
+    """Keeps what was compiled: many tests train the same tiny model, each from the start."""
+    folder = tmp_path_factory.getbasetemp()
+    # The workers of a parallel run share one folder.
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "compiled"
+    changed = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in changed}
+    for name, value in changed.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield folder
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., Any]:
+    """(changes by dotted key) → config of a tiny run."""
+
+    def make(changes: dict[str, Any] | None = None) -> Any:
+        config = get_defaults()
+        config.update_from_flattened_dict(TINY | (changes or {}))
+        return config
+
+    return make
+
+
+@pytest.fixture
+def quiet() -> Console:
+    """A console that is no terminal; ``quiet.file.getvalue()`` is what was printed."""
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture(scope="session")
+def train() -> Callable[..., loop.TrainedModel]:
+    """(config, folder) → trained model, made as ``hopfield_attn.train.main.run`` does."""
+
+    def train(config: Any, workdir: Path, **changes: Any) -> loop.TrainedModel:
+        open_run_folder(workdir, config)
+        task = dataclasses.replace(make_task(config, workdir), **changes)
+        return loop.train(config, workdir, task, title="tiny", console=Console(file=io.StringIO()))
+
+    return train

@@ -1,0 +1,166 @@
+"""The meter writes the metrics of the right steps, late, and times the steps only."""
+
+import math
+
+import pytest
+
+from hopfield_attn.train import meter as meter_module
+from hopfield_attn.train.meter import Meter
+
+pytestmark = pytest.mark.core
+
+
+class Recorder:
+    """Stands for the log and for the progress bar."""
+
+    def __init__(self):
+        self.rows, self.shown, self.advanced = [], [], []
+
+    def write(self, step, loss, **values):
+        self.rows.append((step, loss, values))
+
+    def advance(self, step):
+        self.advanced.append(step)
+
+    def show(self, step, loss, speed):
+        self.shown.append((step, loss, speed))
+
+
+class OnDevice:
+    """A number that counts how often it was fetched."""
+
+    def __init__(self, value):
+        self.value, self.num_fetched = value, 0
+
+    def __float__(self):
+        self.num_fetched += 1
+        return float(self.value)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """``clock.now`` is what ``time.perf_counter`` says."""
+
+    class Clock:
+        now = 100.0
+
+        def perf_counter(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(meter_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+def make_meter(recorder, *, log_every=1):
+    return Meter(recorder, recorder, lambda step: step / 10, log_every=log_every)
+
+
+def metrics_of(step, **changes):
+    return {"loss": OnDevice(float(step)), "grad_norm": OnDevice(step + 0.5)} | changes
+
+
+@pytest.mark.usefixtures("no_typechecker")
+class TestMeter:
+    def test_values_belong_to_the_step_that_is_written(self, recorder):
+        meter = make_meter(recorder, log_every=3)
+        for step in range(1, 11):
+            meter.record(step, metrics_of(step), 1)
+        meter.flush()
+        assert [(step, loss) for step, loss, _ in recorder.rows] == [(3, 3.0), (6, 6.0), (9, 9.0)]
+        for step, _, values in recorder.rows:
+            assert values["grad_norm"] == step + 0.5
+            # The update that makes step s uses the learning rate of count s - 1.
+            assert values["learning_rate"] == (step - 1) / 10
+        assert recorder.advanced == list(range(1, 11))
+        assert [row[0] for row in recorder.shown] == [3, 6, 9]
+
+    def test_metrics_are_fetched_when_the_next_step_has_been_dispatched(self, recorder):
+        meter = make_meter(recorder)
+        meter.record(1, metrics_of(1), 1)  # this one is waited for: it compiles
+        second = metrics_of(2)
+        meter.record(2, second, 1)
+        assert second["loss"].num_fetched == 0
+        assert [row[0] for row in recorder.rows] == [1]
+        meter.record(3, metrics_of(3), 1)
+        assert second["loss"].num_fetched == 1
+        assert [row[0] for row in recorder.rows] == [1, 2]
+
+    def test_steps_that_are_not_logged_are_never_fetched(self, recorder):
+        meter = make_meter(recorder, log_every=2)
+        all_metrics = [metrics_of(step) for step in range(1, 6)]
+        for step, metrics in enumerate(all_metrics, start=1):
+            meter.record(step, metrics, 1)
+        meter.flush()
+        fetched = [metrics["grad_norm"].num_fetched for metrics in all_metrics]
+        assert fetched == [0, 1, 0, 1, 0]
+
+    def test_flush_writes_once(self, recorder):
+        meter = make_meter(recorder)
+        meter.flush()
+        meter.record(1, metrics_of(1), 1)
+        meter.flush()
+        meter.flush()
+        assert [row[0] for row in recorder.rows] == [1]
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_loss_that_is_not_finite_stops_the_run_and_names_the_step(self, bad, recorder):
+        meter = make_meter(recorder)
+        meter.record(1, metrics_of(1), 1)
+        meter.record(2, metrics_of(2, loss=OnDevice(bad)), 1)
+        with pytest.raises(FloatingPointError, match=rf"loss is {bad} at step 2\b"):
+            meter.record(3, metrics_of(3), 1)
+        assert [row[0] for row in recorder.rows] == [1]
+
+    def test_state_after_a_gradient_that_is_not_finite_is_never_saved(self, recorder):
+        meter = make_meter(recorder, log_every=10)
+        meter.record(1, metrics_of(1), 1)
+        with meter.paused():
+            pass
+        meter.record(2, metrics_of(2, grad_norm=OnDevice(math.inf)), 1)
+        with pytest.raises(FloatingPointError, match="grad_norm is inf at step 2"), meter.paused():
+            pytest.fail("the state would be saved here")
+
+    def test_speed_is_tokens_over_seconds_without_compilation(self, recorder, clock):
+        class Ready(OnDevice):
+            """Is there half a second after the step before; the first step compiles for 50 s."""
+
+            def __float__(self):
+                clock.now = max(clock.now, 150 + 0.5 * self.value)
+                return super().__float__()
+
+        meter = make_meter(recorder, log_every=2)
+        for step in range(1, 8):
+            meter.record(step, {"loss": Ready(step)}, 1000)
+        speeds = [values["tokens_per_second"] for _, _, values in recorder.rows]
+        assert speeds == [2000.0, 2000.0, 2000.0]
+        assert meter.tokens_per_second == 2000.0
+
+    def test_time_in_paused_is_left_out(self, recorder, clock):
+        meter = make_meter(recorder, log_every=2)
+        for step in range(1, 8):
+            meter.record(step, metrics_of(step), 300)
+            clock.now += 0.25
+            with meter.paused():
+                clock.now += 1000
+        speeds = [values["tokens_per_second"] for _, _, values in recorder.rows]
+        assert speeds[1:] == [1200.0, 1200.0]
+
+    def test_paused_writes_what_waits_first(self, recorder):
+        meter = make_meter(recorder)
+        meter.record(1, metrics_of(1), 1)
+        with meter.paused():
+            assert [row[0] for row in recorder.rows] == [1]
+
+    def test_no_speed_is_given_before_something_was_timed(self, recorder):
+        meter = make_meter(recorder)
+        assert meter.tokens_per_second is None
+        meter.record(1, metrics_of(1), 5)
+        meter.flush()
+        assert meter.tokens_per_second is None
+        assert recorder.rows[0][2]["tokens_per_second"] == 0.0
