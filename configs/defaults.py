@@ -18,7 +18,8 @@ def get_defaults() -> config_dict.ConfigDict:
         baseline_heads="",
         data=config_dict.create(
             source="embedded",  # mlm: "embedded", or text files and folders joined with ":"
-            dir="",  # glue: folder with the task folders (CoLA, SST-2, …)
+            dir="",  # glue: folder with the task folders (CoLA, SST-2, …), or "hub:nyu-mll/glue"
+            revision="",  # glue from the hub: commit of the data; "" is the newest
             task="sst2",  # glue: which task
             vocab_size=2048,  # of the tokenizer that is trained on the training text
             length=64,  # tokens in a sequence, [CLS] and [SEP] included

@@ -17,10 +17,12 @@ def get_config(arg: str = ""):
     config.task = "mlm"
     config.baseline_heads = "identity"
 
-    config.data.vocab_size = 2048
-    config.data.length = 64
+    # Small pieces, short rows and many of them: attention to neighbours is learnt within minutes.
+    config.data.vocab_size = 1024
+    config.data.length = 32
+    config.data.mask_rate = 0.2
 
-    config.model.num_layers = 3
+    config.model.num_layers = 2
     config.model.num_heads = 4
     config.model.heads = "identity:2,quadratic:2"
     config.model.num_steps = 2
@@ -28,10 +30,11 @@ def get_config(arg: str = ""):
     config.model.dropout_rate = 0.0
     config.model.attention_dropout_rate = 0.0
 
-    config.optimizer.learning_rate = 2e-3
-    config.train.num_steps = 500
+    config.optimizer.learning_rate = 1.5e-3
+    config.optimizer.b2 = 0.98
+    config.train.num_steps = 1500
     config.train.batch_size = 32
-    config.train.eval_every = 250
+    config.train.eval_every = 500
 
     if arg.smoke:
         config.data.length = 24

@@ -1,6 +1,6 @@
 """Data as numpy arrays: documents, tokens, task readers, and batches as a function of (seed, step).
 
-Nothing here imports the rest of the library; import the module that is needed:
+Nothing here imports the rest of the library but its checks; import the module that is needed:
 
 * ``corpus``, ``embedded``: text to a list of documents, and its split by content.
 * ``tokenizer``: byte-level BPE and the ids of the special tokens.

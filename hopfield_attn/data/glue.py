@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hopfield_attn.checks import check_choice
 from hopfield_attn.data.glue_encoding import encode_examples
-from hopfield_attn.data.glue_tasks import GLUE_TASKS, Example, GlueTask, find_task, unknown_name
+from hopfield_attn.data.glue_tasks import GLUE_TASKS, Example, GlueTask, find_task
 
 __all__ = [
     "GLUE_TASKS",
@@ -70,8 +71,7 @@ def read_glue_skipping(
       FileNotFoundError: the folder or the file does not exist.
     """
     spec = find_task(task)
-    if split not in spec.splits:
-        raise ValueError(unknown_name(f"split of {task}", split, spec.splits))
+    check_choice(f"split of {task}", split, spec.splits)
     path = _split_path(Path(data_dir).expanduser(), spec, split)
     examples: list[Example] = []
     skipped: list[str] = []

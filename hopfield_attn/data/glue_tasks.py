@@ -1,9 +1,9 @@
 """The GLUE tasks (Wang et al. 2019): files, columns, labels and metrics of each."""
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from hopfield_attn.checks import check_choice
 
 _TWO_WAY = ("entailment", "not_entailment")
 _THREE_WAY = ("entailment", "neutral", "contradiction")
@@ -155,27 +155,5 @@ def find_task(name: str) -> GlueTask:
       >>> find_task("sst2").label_names
       ('negative', 'positive')
     """
-    if name not in GLUE_TASKS:
-        raise ValueError(unknown_name("GLUE task", name, GLUE_TASKS))
+    check_choice("GLUE task", name, GLUE_TASKS)
     return GLUE_TASKS[name]
-
-
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Words the error for a name that is in no table.
-
-    Args:
-      kind: what the name stands for.
-      name: the name.
-      known: the names that exist.
-
-    Returns:
-      One line, with the nearest known name if one is near.
-
-    Example:
-      >>> print(unknown_name("GLUE task", "sst-2", ["cola", "sst2"]))
-      unknown GLUE task 'sst-2', did you mean 'sst2'? Known: cola, sst2
-    """
-    known = list(known)
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else "."
-    return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import jax.numpy as jnp
+
 from hopfield_attn.analysis.comparison import draw_comparison
 from hopfield_attn.analysis.energies import as_rows, head_energies
 from hopfield_attn.data.batches import stack_elements
@@ -29,7 +31,8 @@ def compare_runs(
     """
     trained = next(iter(runs.values()))
     source = task.evaluation_sets[task.watched_set]
-    batch = stack_elements([source[i] for i in range(min(_NUM_ROWS, len(source)))])
+    rows = stack_elements([source[i] for i in range(min(_NUM_ROWS, len(source)))])
+    batch = {name: jnp.asarray(column) for name, column in rows.items()}
     encoder = trained.definition.bind(trained.params).encoder
     found = head_energies(encoder, batch["tokens"], batch["mask"], batch.get("token_types"))
     write_json(workdir / "head_energies.json", as_rows(found))

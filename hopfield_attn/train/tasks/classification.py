@@ -11,6 +11,7 @@ from flax import nnx
 from hopfield_attn.checks import check_choice
 from hopfield_attn.data import glue, glue_encoding, recall
 from hopfield_attn.data.batches import make_batches
+from hopfield_attn.data.glue_hub import HUB_PREFIX, read_glue_hub
 from hopfield_attn.data.source import RandomAccess
 from hopfield_attn.models.registry import make_classifier
 from hopfield_attn.train.losses import mean_squared_error, weighted_cross_entropy
@@ -21,17 +22,11 @@ from hopfield_attn.typing import Array
 
 
 def glue_task(config: Any, workdir: Path) -> Task:
-    """The GLUE task ``config.data.task`` from the folder ``config.data.dir``."""
-    """A GLUE task; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
+    """The GLUE task ``config.data.task``, from a local folder or the hub (``config.data.dir``)."""
     data = config.data
     check_choice("data.task", data.task, glue.GLUE_TASKS)
-    if not data.dir:
-        raise ValueError(
-            "data.dir must name the folder with the GLUE task folders (CoLA, SST-2, …); "
-            "set it with --config.data.dir=FOLDER"
-        )
     task = glue.GLUE_TASKS[data.task]
-    splits = {split: glue.read_glue(data.dir, data.task, split) for split in _labelled(task)}
+    splits = {split: _read_split(data, split) for split in _labelled(task)}
     train = splits.pop("train")[: data.max_train_examples or None]
     texts = [text for e in train for text in (e.sentence1, e.sentence2) if text]
     tokenizer = run_tokenizer(texts, data.vocab_size, workdir)
@@ -57,7 +52,6 @@ def glue_task(config: Any, workdir: Path) -> Task:
 
 def recall_task(config: Any, workdir: Path) -> Task:
     """Associative recall, generated: training, validation and test from seeds of their own."""
-    """Associative recall; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
     data = config.data
     task = recall.RecallTask(
         num_pairs=data.num_pairs, num_keys=data.num_keys, num_values=data.num_values
@@ -126,6 +120,18 @@ def _scorer(names: tuple[str, ...]) -> Callable[[Outputs], dict[str, float]]:
     return lambda outputs: {
         name: METRICS[name](outputs["predictions"], outputs["labels"]) for name in names
     }
+
+
+def _read_split(data: Any, split: str) -> list[glue.Example]:
+    if not data.dir:
+        raise ValueError(
+            "data.dir must name the folder with the GLUE task folders (CoLA, SST-2, …), or a hub "
+            "repository, hub:nyu-mll/glue; set it with --config.data.dir=FOLDER"
+        )
+    if data.dir.startswith(HUB_PREFIX):
+        repository = data.dir.removeprefix(HUB_PREFIX)
+        return read_glue_hub(repository, data.task, split, revision=data.revision or None)
+    return glue.read_glue(data.dir, data.task, split)
 
 
 def _labelled(task: glue.GlueTask) -> list[str]:

@@ -20,7 +20,6 @@ from hopfield_attn.typing import Array
 
 def mlm_task(config: Any, workdir: Path) -> Task:
     """Masked-language modelling of ``config.data.source``, split into documents by content."""
-    """Masked language modelling; arguments as in :func:`hopfield_attn.train.tasks.make_task`."""
     data = config.data
     documents = corpus.load_documents(data.source)
     split = corpus.split_documents(

@@ -1,0 +1,75 @@
+"""The README as a newcomer uses it: its code runs, its commands exist and start."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands():
+    lines = "\n".join(blocks("sh")).splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+def test_the_python_code_runs_and_does_what_it_says():
+    scope = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), scope)
+    result = scope["result"]
+    assert np.all(np.diff(result.energies) <= 1e-5)
+    np.testing.assert_allclose(result.x, scope["memories"][2], atol=0.05)
+    assert scope["out"].shape == (2, 128, 4, 32)
+    assert bool(jnp.all(jnp.isfinite(scope["out"])))
+
+
+def test_the_energy_in_ten_lines_is_ten_lines():
+    assert len(blocks("python")[0].strip().splitlines()) <= 10
+
+
+def test_the_first_screen_has_the_two_commands_and_the_picture():
+    first_screen = README[: README.index("**Your own energy")]
+    assert [command[0] for command in commands()[:2]] == ["./scripts/quickstart", "./scripts/test"]
+    assert all(name in first_screen for name in ("./scripts/quickstart", "docs/quickstart.png"))
+    assert len(first_screen.splitlines()) < 40
+
+
+@pytest.mark.parametrize("command", sorted({command[0] for command in commands()}))
+def test_commands_print_help(command):
+    # scripts/train makes the environment first: its Python part is asked, in the tests' own.
+    is_train = command == "./scripts/train"
+    program = [sys.executable, "scripts/train.py"] if is_train else [command]
+    done = subprocess.run(
+        [*program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in commands() if c[0] == "./scripts/train"], ids=lambda c: c[1]
+)
+def test_training_commands_parse(command, monkeypatch):
+    from scripts.train import parse_arguments
+
+    monkeypatch.chdir(ROOT)
+    config, workdir = parse_arguments(command)
+    assert config.train.num_steps > 0
+    assert str(workdir).startswith("runs/")
+
+
+def test_links_to_files_resolve():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
