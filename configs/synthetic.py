@@ -13,20 +13,23 @@ def get_config(arg: str = ""):
     config = get_defaults()
     config.task = "recall"
 
-    config.data.num_pairs = 6
-    config.data.num_keys = 16
+    config.data.num_pairs = 4
+    config.data.num_keys = 8
     config.data.num_values = 8
 
-    config.model.width = 64
-    config.model.mlp_width = 128
+    config.model.width = 128
+    config.model.mlp_width = 256
     config.model.num_layers = 2
+    config.model.pooling = "mean"
     config.model.heads = "identity:2,quadratic:2"
     config.model.num_steps = 2
     config.model.dropout_rate = 0.0
     config.model.attention_dropout_rate = 0.0
 
-    config.optimizer.learning_rate = 1e-3
-    config.train.num_steps = 4000
+    # Accuracy stays at that of a guess among the values shown, then rises within some hundred steps.
+    config.optimizer.learning_rate = 5e-4
+    config.optimizer.decay = "constant"
+    config.train.num_steps = 5000
     config.train.batch_size = 64
     config.train.log_every = 50
     config.train.eval_every = 500

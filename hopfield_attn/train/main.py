@@ -68,25 +68,20 @@ def baseline_config(config: Any) -> Any:
 
 
 def print_summary(console: Console, task: Task, runs: dict[str, TrainedModel]) -> None:
-    """Prints a table of the held-out metrics of each run and the baselines."""
+    """Prints a table: a row a held-out metric, a column a run, and the baselines below."""
+    results = {title: trained.result for title, trained in runs.items()}
+    first = next(iter(results.values()))
     table = Table(title="Held-out results")
     table.add_column("")
-    columns = [
-        (s, m)
-        for s, scores in next(iter(runs.values())).result["evaluations"].items()
-        for m in scores
-    ]
-    for set_name, metric in columns:
-        table.add_column(f"{set_name} {metric}", justify="right")
-    table.add_column("parameters", justify="right")
-    table.add_column("tokens/s", justify="right")
-    for title, trained in runs.items():
-        result = trained.result
-        cells = [f"{result['evaluations'][s][m]:.4f}" for s, m in columns]
-        speed = result["tokens_per_second"]
-        table.add_row(
-            title, *cells, f"{result['num_parameters']:,}", f"{speed:,.0f}" if speed else "–"
-        )
+    for title in results:
+        table.add_column(title, justify="right", overflow="fold")
+    for name, scores in first["evaluations"].items():
+        for metric in scores:
+            values = (r["evaluations"][name][metric] for r in results.values())
+            table.add_row(f"{name} {metric}", *(f"{value:.4f}" for value in values))
+    table.add_row("parameters", *(f"{r['num_parameters']:,}" for r in results.values()))
+    speeds = (r["tokens_per_second"] for r in results.values())
+    table.add_row("tokens/s", *(f"{speed:,.0f}" if speed else "–" for speed in speeds))
     console.print(table)
     for name, value in task.baselines.items():
-        console.print(f"{name.replace('_', ' ')}: {value:.4f}", highlight=False)
+        console.print(f"Without a model, {name.replace('_', ' ')}: {value:.4f}", highlight=False)

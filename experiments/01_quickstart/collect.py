@@ -1,0 +1,92 @@
+"""Collects finished runs into results/, and writes the tables of the README from results/.
+
+  python experiments/01_quickstart/collect.py RUN_FOLDER ...   # adds runs (NAME.json each), then the tables
+  python experiments/01_quickstart/collect.py                  # the tables only
+  python experiments/01_quickstart/collect.py --check          # exit 1 if the tables are not up to date
+
+A run with a linear baseline gives two rows: itself and the baseline.
+"""
+
+import json
+import math
+import re
+import statistics
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+README = HERE / "README.md"
+MARKERS = ("<!-- tables: made by collect.py -->", "<!-- end of tables -->")
+
+
+def collect(run: Path) -> None:
+    """Writes results/TASK-seedN.json from a run folder."""
+    folders = [run] + [run / "baseline"] * (run / "baseline" / "result.json").is_file()
+    rows = [{name: read(folder, name) for name in ("config", "result")} for folder in folders]
+    for row in rows:
+        row["config"]["data"]["dir"] = ""  # a place on one machine
+    config = rows[0]["config"]
+    task = config["data"]["task"] if config["task"] == "glue" else config["task"]
+    value = {"versions": read(run, "versions"), "runs": rows}
+    path = HERE / "results" / f"{task}-seed{config['seed']}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read(folder: Path, name: str):
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def tables() -> str:
+    """The Markdown tables of all results, one a task."""
+    by_task: dict[str, list[dict]] = {}
+    for path in sorted((HERE / "results").glob("*.json")):
+        by_task.setdefault(path.name.rpartition("-seed")[0], []).append(json.loads(path.read_text()))
+    return "\n\n".join(table(task, files) for task, files in by_task.items())
+
+
+def table(task: str, files: list[dict]) -> str:
+    by_heads: dict[str, list[dict]] = {}
+    for file in files:
+        for run in file["runs"]:
+            by_heads.setdefault(run["config"]["model"]["heads"], []).append(run)
+    first = files[0]["runs"][0]["result"]
+    columns = [(s, m) for s, scores in first["evaluations"].items() for m in scores]
+    header = ["heads", "seeds", *(f"{s} {m}" for s, m in columns), "tokens/s", "parameters"]
+    lines = [f"**{task}**", "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    for heads, runs in by_heads.items():
+        results = [run["result"] for run in runs]
+        cells = [spread([r["evaluations"][s][m] for r in results]) for s, m in columns]
+        speeds = [r["tokens_per_second"] for r in results]
+        seeds = ", ".join(str(run["config"]["seed"]) for run in runs)
+        cells += [f"{statistics.median(speeds):,.0f}", f"{results[0]['num_parameters']:,}"]
+        lines.append("| " + " | ".join([f"`{heads}`", seeds, *cells]) + " |")
+    baselines = ", ".join(
+        f"{name.replace('_', ' ')} {value:.4f}" for name, value in first["baselines"].items()
+    )
+    return "\n".join([*lines, "", f"Without a model (seed 0): {baselines}."])
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and the standard error where there are several."""
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.mean(values):.4f} ± {error:.4f}"
+
+
+def main(arguments: list[str]) -> int:
+    check = "--check" in arguments
+    for run in (argument for argument in arguments if argument != "--check"):
+        collect(Path(run))
+    text = README.read_text(encoding="utf-8")
+    pattern = re.compile("(?<=" + re.escape(MARKERS[0]) + ").*(?=" + re.escape(MARKERS[1]) + ")", re.S)
+    updated = pattern.sub(lambda _: f"\n\n{tables()}\n\n", text)
+    if check:
+        return int(updated != text)
+    README.write_text(updated, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""The tables of an experiment's README are those of its results."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted(ROOT.glob("experiments/*/collect.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.parent.name)
+def test_tables_are_made_from_the_results(script):
+    assert list((script.parent / "results").glob("*.json"))
+    subprocess.run([sys.executable, script, "--check"], check=True)
+
+
+@pytest.mark.parametrize("folder", [s.parent for s in SCRIPTS], ids=lambda path: path.name)
+def test_an_experiment_says_what_was_asked_expected_done_and_found(folder):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for heading in ("Question", "Prediction", "Command", "Result", "Conclusion"):
+        assert f"## {heading}" in text
