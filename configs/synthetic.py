@@ -26,7 +26,7 @@ def get_config(arg: str = ""):
     config.model.dropout_rate = 0.0
     config.model.attention_dropout_rate = 0.0
 
-    # Accuracy stays at that of a guess among the values shown, then rises within some hundred steps.
+    # Accuracy stays at a guess among the values shown, then rises within some hundred steps.
     config.optimizer.learning_rate = 5e-4
     config.optimizer.decay = "constant"
     config.train.num_steps = 5000

@@ -39,9 +39,15 @@ def main(argv: list[str]) -> int:
         print(__doc__)
         return 0
     try:
-        config, workdir = parse_arguments(argv)
+        return _run(*parse_arguments(argv))
     except UsageError as error:
         return _fail(str(error), code=2)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on.", file=sys.stderr)
+        return os.EX_TEMPFAIL
+
+
+def _run(config: ConfigDict, workdir: Path) -> int:
     # JAX takes a second to import: only once the command line is known to be right.
     from hopfield_attn.train.interrupt import EXIT_CODE, Interrupted
     from hopfield_attn.train.main import run
@@ -50,9 +56,6 @@ def main(argv: list[str]) -> int:
         run(config, workdir)
     except Interrupted as stop:
         print(f"Stopped at step {stop.step}, saved. The same command goes on.", file=sys.stderr)
-        return EXIT_CODE
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on.", file=sys.stderr)
         return EXIT_CODE
     except (ValueError, TypeError, *PATH_ERRORS) as error:
         if "HOPFIELD_DEBUG" in os.environ:

@@ -1,8 +1,8 @@
 """Collects finished runs into results/, and writes the tables of the README from results/.
 
-  python experiments/01_quickstart/collect.py RUN_FOLDER ...   # adds runs (NAME.json each), then the tables
+  python experiments/01_quickstart/collect.py RUN_FOLDER ...   # adds runs, then the tables
   python experiments/01_quickstart/collect.py                  # the tables only
-  python experiments/01_quickstart/collect.py --check          # exit 1 if the tables are not up to date
+  python experiments/01_quickstart/collect.py --check          # exit 1 if the tables are stale
 
 A run with a linear baseline gives two rows: itself and the baseline.
 """
@@ -41,7 +41,9 @@ def tables() -> str:
     """The Markdown tables of all results, one a task."""
     by_task: dict[str, list[dict]] = {}
     for path in sorted((HERE / "results").glob("*.json")):
-        by_task.setdefault(path.name.rpartition("-seed")[0], []).append(json.loads(path.read_text()))
+        by_task.setdefault(path.name.rpartition("-seed")[0], []).append(
+            json.loads(path.read_text())
+        )
     return "\n\n".join(table(task, files) for task, files in by_task.items())
 
 
@@ -80,7 +82,9 @@ def main(arguments: list[str]) -> int:
     for run in (argument for argument in arguments if argument != "--check"):
         collect(Path(run))
     text = README.read_text(encoding="utf-8")
-    pattern = re.compile("(?<=" + re.escape(MARKERS[0]) + ").*(?=" + re.escape(MARKERS[1]) + ")", re.S)
+    pattern = re.compile(
+        "(?<=" + re.escape(MARKERS[0]) + ").*(?=" + re.escape(MARKERS[1]) + ")", re.S
+    )
     updated = pattern.sub(lambda _: f"\n\n{tables()}\n\n", text)
     if check:
         return int(updated != text)

@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hopfield_attn.train.tracking import Track
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -71,9 +73,16 @@ class MetricsLog:
     equal when the hex strings are.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int):
-        """Opens the log; lines after ``start_step`` (a run that got further) are dropped."""
+    def __init__(self, workdir: Path, *, start_step: int, track: Track | None = None):
+        """Opens the log; lines after ``start_step`` (a run that got further) are dropped.
+
+        Args:
+          workdir: the run folder.
+          start_step: step at which this process goes on.
+          track: gets every row as well, see :mod:`hopfield_attn.train.tracking`.
+        """
         self._workdir = workdir
+        self._track = track
         self._rows = [row for row in read_metrics(workdir) if row["step"] <= start_step]
         write_text(workdir / METRICS_FILE, "".join(_as_line(row) for row in self._rows))
 
@@ -83,6 +92,8 @@ class MetricsLog:
         self._rows.append(row)
         with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
             file.write(_as_line(row))
+        if self._track is not None:
+            self._track(step, {"loss": loss, **values})
 
     def write_csv(self) -> None:
         """Writes ``metrics.csv``, one line a row and one column a value."""

@@ -25,6 +25,7 @@ from hopfield_attn.train.sharding import make_mesh, replicate, shard_batch
 from hopfield_attn.train.state import ModelDefinition, TrainState, init_state, split_model
 from hopfield_attn.train.step import make_predict_step, make_train_step
 from hopfield_attn.train.tasks import Task
+from hopfield_attn.train.tracking import open_tracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +138,10 @@ def _run_steps(
         reporter.say(f"going on from step {start}")
     with ExitStack() as stack:
         interrupt = stack.enter_context(InterruptFlag())
-        log = stack.enter_context(MetricsLog(workdir, start_step=start))
+        track = stack.enter_context(
+            open_tracker(settings.tracking, workdir, config, start_step=start)
+        )
+        log = stack.enter_context(MetricsLog(workdir, start_step=start, track=track))
         progress = stack.enter_context(
             ProgressLog(reporter, num_steps=settings.num_steps, start_step=start)
         )
@@ -156,6 +160,7 @@ def _run_steps(
             if settings.eval_every and done % settings.eval_every == 0 and not is_last:
                 with meter.paused():
                     scores = program.score(state, task.watched_set)
+                track(done, {f"{task.watched_set}/{name}": scores[name] for name in scores})
                 reporter.say(f"step {done}  {task.watched_set} {format_scores(scores)}")
         meter.flush()
     facts: dict[str, Any] = {"wall_seconds": round(time.perf_counter() - began, 1)}

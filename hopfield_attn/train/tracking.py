@@ -1,0 +1,80 @@
+"""Where else a run reports: TensorBoard or Weights & Biases, from the extra ``tracking``."""
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hopfield_attn.checks import check_choice
+
+Track = Callable[[int, dict[str, float]], None]
+"""(step, values by name) → None."""
+
+
+@contextlib.contextmanager
+def open_tracker(name: str, workdir: Path, config: Any, *, start_step: int) -> Iterator[Track]:
+    """Opens what ``config.train.tracking`` names, and closes it at the end.
+
+    Args:
+      name: "" (nothing), "tensorboard" (event files in ``workdir``/tensorboard) or "wandb".
+      workdir: the run folder; its name is the name of the run.
+      config: recorded with the run, where the tracker can.
+      start_step: what was reported after this step, by a run that got further, is void.
+
+    Yields:
+      A function to call with (step, values).
+
+    Raises:
+      ValueError: for an unknown name.
+      ModuleNotFoundError: if the extra is not installed.
+    """
+    check_choice("train.tracking", name, TRACKERS)
+    with TRACKERS[name](workdir, config, start_step) as track:
+        yield track
+
+
+@contextlib.contextmanager
+def _nothing(workdir: Path, config: Any, start_step: int) -> Iterator[Track]:
+    yield lambda step, values: None
+
+
+@contextlib.contextmanager
+def _tensorboard(workdir: Path, config: Any, start_step: int) -> Iterator[Track]:
+    writer_type = _import("tensorboardX").SummaryWriter
+    writer = writer_type(str(workdir / "tensorboard"), purge_step=start_step + 1)
+
+    def track(step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+
+    with contextlib.closing(writer):
+        yield track
+
+
+@contextlib.contextmanager
+def _wandb(workdir: Path, config: Any, start_step: int) -> Iterator[Track]:
+    run = _import("wandb").init(dir=str(workdir), name=workdir.name, config=config.to_dict())
+    try:
+        yield lambda step, values: run.log(values, step=step)
+    finally:
+        run.finish()
+
+
+TRACKERS: dict[str, Callable[..., contextlib.AbstractContextManager[Track]]] = {
+    "": _nothing,
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+}
+"""Name → context manager (workdir, config, start_step) that gives the function to call."""
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"train.tracking needs the library {name}: "
+            "install the extra with HOPFIELD_EXTRAS=tracking ./scripts/train …"
+        ) from error

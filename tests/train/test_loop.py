@@ -1,0 +1,166 @@
+import dataclasses
+import math
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hopfield_attn.train import loop
+from hopfield_attn.train.interrupt import Interrupted
+from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.loop import check_train_config, format_scores
+from hopfield_attn.train.run_folder import open_run_folder
+from hopfield_attn.train.tasks import make_task
+
+
+def linear_loss(model, batch, rngs):
+    """Fast to compile; uses the batch, so that batches matter."""
+    weights = batch["labels"].astype(jnp.float32)[:, None]
+    return jnp.mean(jnp.square(model.out.kernel[...]) * jnp.mean(weights) + 1.0)
+
+
+@pytest.fixture
+def settings():
+    return {"model.heads": "identity", "train.log_every": 1, "train.checkpoint_every": 5}
+
+
+def test_loss_falls_on_a_task_that_can_be_learned(make_config, train, tmp_path):
+    config = make_config(
+        {
+            "data.num_train_examples": 8,
+            "model.heads": "identity:1,quadratic:1",
+            "model.dropout_rate": 0.0,
+            "model.attention_dropout_rate": 0.0,
+            "optimizer.learning_rate": 2e-2,
+            "train.num_steps": 60,
+            "train.log_every": 20,
+            "train.checkpoint_every": 60,
+        }
+    )
+    train(config, tmp_path)
+    losses = [row["loss"] for row in read_metrics(tmp_path)]
+    # Eight examples are learned by heart; guessing costs log 3 = 1.1.
+    assert losses[-1] < 0.2 * math.log(3)
+
+
+def test_seed_changes_the_run_and_nothing_else_does(make_config, train, tmp_path, settings):
+    def first_losses(name, **changes):
+        config = make_config(settings | {"train.num_steps": 2} | changes)
+        train(config, tmp_path / name, loss_fn=linear_loss)
+        return [row["loss_hex"] for row in read_metrics(tmp_path / name)]
+
+    losses = first_losses("first")
+    assert first_losses("again") == losses
+    assert first_losses("threads", **{"data.num_threads": 3}) == losses
+    assert first_losses("seed", seed=1) != losses
+
+
+def test_run_with_a_loss_that_is_not_finite_stops_and_saves_nothing_of_it(
+    make_config, train, tmp_path, settings
+):
+    def explode(model, batch, rngs):
+        # The kernel moves a little at every update; its bias turns the loss into NaN in the end.
+        bias = model.out.bias[...]
+        return jnp.where(jnp.max(jnp.abs(bias)) > 3.5e-3, jnp.nan, 1.0) * jnp.sum(bias + 1.0)
+
+    config = make_config(
+        settings
+        | {
+            "train.log_every": 100,
+            "train.checkpoint_every": 3,
+            "optimizer.decay": "constant",
+            "optimizer.warmup_fraction": 0.0,
+        }
+    )
+    # Updates 1 to 4 move the bias by 1e-3 each: the loss of update 5 is NaN, and 6 saves.
+    with pytest.raises(FloatingPointError, match="loss is nan at step 6"):
+        train(config, tmp_path, loss_fn=explode)
+    assert [entry.name for entry in (tmp_path / "checkpoints").iterdir()] == ["3"]
+
+
+def test_evaluations_happen_when_they_are_due(make_config, tmp_path, quiet, settings, monkeypatch):
+    config = make_config(settings | {"train.num_steps": 6, "train.eval_every": 2})
+    open_run_folder(tmp_path, config)
+    scored = []
+    original = loop.evaluate
+
+    def record(task, name, *args, **kwargs):
+        scored.append(name)
+        return original(task, name, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "evaluate", record)
+    task = dataclasses.replace(make_task(config, tmp_path), loss_fn=linear_loss)
+    loop.train(config, tmp_path, task, title="a run", console=quiet)
+    # At steps 2 and 4 the watched set; both sets at the end.
+    assert scored == ["validation", "validation", "validation", "test"]
+    lines = quiet.file.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines if "validation" in line] == [
+        "a run: step 2",
+        "a run: step 4",
+    ]
+
+
+def test_interruption_before_the_baseline_and_the_evaluations_is_not_lost(
+    make_config, train, tmp_path, settings, monkeypatch
+):
+    """A signal in the last step: nothing is started that the user did not wait for."""
+    config = make_config(settings | {"train.num_steps": 3})
+    original = loop.iterate_batches
+
+    def iterate(*args, **kwargs):
+        for step, batch in enumerate(original(*args, **kwargs)):
+            if step == 2:
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(loop, "iterate_batches", iterate)
+    with pytest.raises(Interrupted) as stopped:
+        train(config, tmp_path, loss_fn=linear_loss)
+    assert stopped.value.step == 3
+    assert not (tmp_path / "result.json").exists()
+    monkeypatch.undo()
+    model = train(config, tmp_path, loss_fn=linear_loss)
+    assert model.result["num_steps"] == 3
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2, 3]
+
+
+def test_trained_model_computes_with_the_trained_parameters(make_config, train, tmp_path, settings):
+    config = make_config(settings | {"train.num_steps": 2, "optimizer.learning_rate": 0.1})
+    trained = train(config, tmp_path, loss_fn=linear_loss)
+    model = trained.definition.bind(trained.params)
+    np.testing.assert_array_equal(model.out.kernel[...], trained.params["out"]["kernel"])
+    initial = make_task(config, tmp_path).make_model(config.model.to_dict(), config.seed)
+    assert not np.array_equal(model.out.kernel[...], initial.out.kernel[...])
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(trained.params))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    "key",
+    [
+        "train.num_steps",
+        "train.batch_size",
+        "train.eval_batch_size",
+        "train.log_every",
+        "train.checkpoint_every",
+        "train.keep_checkpoints",
+    ],
+)
+def test_counts_that_no_run_can_have_are_refused_by_name(key, make_config):
+    with pytest.raises(ValueError, match=rf"{key} must be >= 1; got 0"):
+        check_train_config(make_config({key: 0}))
+    check_train_config(make_config({"train.eval_every": 0}))
+
+
+@pytest.mark.core
+def test_negative_seed_and_evaluation_interval_are_refused(make_config):
+    for key in ("seed", "train.eval_every"):
+        with pytest.raises(ValueError, match=rf"{key} must be >= 0; got -1"):
+            check_train_config(make_config({key: -1}))
+
+
+@pytest.mark.core
+def test_scores_are_one_line():
+    assert format_scores({"accuracy": 0.25, "loss": 1.5}) == "accuracy 0.2500  loss 1.5000"

@@ -1,0 +1,182 @@
+"""What a run folder holds, and who may go on in it."""
+
+import csv
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from hopfield_attn.data import tokenizer as tokenizers
+from hopfield_attn.train import loop
+from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.run_folder import PACKAGES, open_run_folder, read_result, versions
+from hopfield_attn.train.tasks.task import run_tokenizer
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(make_config, train, tmp_path_factory):
+    """The folder of a finished run, and its trained model."""
+    folder = tmp_path_factory.mktemp("finished") / "deep" / "run"
+    return folder, train(make_config({"train.eval_every": 5}), folder)
+
+
+def test_finished_run_leaves_everything_behind(finished, make_config):
+    folder, model = finished
+    assert {entry.name for entry in folder.iterdir()} == {
+        "config.json",
+        "versions.json",
+        "metrics.jsonl",
+        "metrics.csv",
+        "checkpoints",
+        "result.json",
+    }
+    config = json.loads((folder / "config.json").read_text())
+    assert config == json.loads(make_config({"train.eval_every": 5}).to_json())
+    assert json.loads((folder / "result.json").read_text()) == model.result
+    recorded = json.loads((folder / "versions.json").read_text())
+    assert recorded == versions()
+    assert recorded["jax"] == jax.__version__
+    assert set(PACKAGES) <= recorded.keys()
+    # Steps 8 and 12, of the two that are kept.
+    assert sorted(entry.name for entry in (folder / "checkpoints").iterdir()) == ["12", "8"]
+
+
+def test_every_logged_row_says_step_loss_speed_and_learning_rate(finished):
+    folder, _ = finished
+    rows = read_metrics(folder)
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    for row in rows:
+        assert float.fromhex(row["loss_hex"]) == row["loss"]
+        assert math.isfinite(row["loss"]) and row["grad_norm"] > 0
+        assert row.keys() == {
+            "step",
+            "loss",
+            "loss_hex",
+            "grad_norm",
+            "learning_rate",
+            "tokens_per_second",
+        }
+    # Warm-up to 1e-3 in round(0.1 · 12) = 1 update, then straight down: 0 would be at step 12.
+    rates = [0.0] + [1e-3 * (11 - k) / 11 for k in range(11)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(rates, rel=1e-5)
+    with (folder / "metrics.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [{name: str(value) for name, value in row.items()} for row in rows] == table
+
+
+def test_result_says_what_was_reached_and_what_to_compare_with(finished):
+    _, model = finished
+    result = model.result
+    assert set(result["evaluations"]) == {"validation", "test"}
+    for scores in result["evaluations"].values():
+        assert 0 <= scores["accuracy"] <= 1
+    assert result["main_metric"] == "accuracy"
+    assert result["baselines"]["chance_accuracy"] == pytest.approx(1 / 3)
+    assert result["num_parameters"] == sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    assert result["num_steps"] == 12
+    assert result["tokens_per_second"] > 0
+    assert result["peak_memory_mib"] > 50
+
+
+def test_finished_run_is_not_trained_again(finished, make_config, train, monkeypatch):
+    folder, model = finished
+    before = contents(folder)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a step is trained")
+
+    monkeypatch.setattr(loop, "iterate_batches", refuse)
+    monkeypatch.setattr(loop, "evaluate", refuse)
+    again = train(make_config({"train.eval_every": 5}), folder)
+    assert again.result == model.result
+    for found, expected in zip(
+        jax.tree.leaves(again.params), jax.tree.leaves(model.params), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    assert contents(folder) == before
+
+
+def test_folder_of_another_run_is_refused_and_left_as_it_is(finished, make_config):
+    folder, _ = finished
+    before = contents(folder)
+    other = make_config({"train.eval_every": 5, "optimizer.learning_rate": 0.5, "model.lam": 3.0})
+    with pytest.raises(ValueError) as caught:
+        open_run_folder(folder, other)
+    message = str(caught.value)
+    assert "optimizer.learning_rate: 0.001 there, 0.5 asked for" in message
+    assert "model.lam: 1.0 there, 3.0 asked for" in message
+    assert str(folder) in message
+    assert "\n" not in message
+    assert contents(folder) == before
+
+
+def test_refusal_names_five_differences_and_counts_the_rest(finished, make_config):
+    folder, _ = finished
+    changes = {f"data.{name}": 99 for name in ("num_pairs", "num_keys", "num_values", "length")}
+    changes |= {"seed": 1, "train.batch_size": 16, "train.log_every": 2, "train.eval_every": 5}
+    with pytest.raises(ValueError, match="and 2 more") as caught:
+        open_run_folder(folder, make_config(changes))
+    assert str(caught.value).count("asked for") == 5
+
+
+def test_key_that_only_one_of_two_configs_has_is_a_difference(finished, make_config):
+    folder, _ = finished
+    config = make_config({"train.eval_every": 5}).unlock()
+    config.extra = 1
+    with pytest.raises(ValueError, match="extra: 'absent' there, 1 asked for"):
+        open_run_folder(folder, config)
+
+
+def test_folder_whose_run_failed_before_a_step_takes_a_corrected_config(
+    make_config, train, tmp_path
+):
+    def fail(model, batch, rngs):
+        raise RuntimeError("the first step fails")
+
+    with pytest.raises(RuntimeError, match="first step"):
+        train(make_config({"model.width": 8}), tmp_path, loss_fn=fail)
+    (tmp_path / "tokenizer.json").write_text("of the text that was wrong")
+    open_run_folder(tmp_path, make_config({"seed": 3}))
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 3
+    assert not (tmp_path / "tokenizer.json").exists()
+    assert read_result(tmp_path) is None
+
+
+def test_folder_with_a_checkpoint_is_a_run_although_nothing_was_logged(
+    make_config, train, tmp_path, monkeypatch
+):
+    config = make_config({"train.log_every": 100, "train.checkpoint_every": 2})
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*args, **kwargs):
+        raise Killed
+
+    monkeypatch.setattr(loop, "evaluate", kill)
+    with pytest.raises(Killed):
+        train(config, tmp_path)
+    assert read_metrics(tmp_path) == []
+    with pytest.raises(ValueError, match="seed: 0 there, 3 asked for"):
+        open_run_folder(
+            tmp_path,
+            make_config({"train.log_every": 100, "train.checkpoint_every": 2, "seed": 3}),
+        )
+
+
+def test_tokenizer_of_a_run_is_trained_once(tmp_path):
+    texts = ["low lower lowest"] * 3
+    first = run_tokenizer(texts, 264, tmp_path)
+    again = run_tokenizer(["other words altogether"] * 3, 264, tmp_path)
+    assert again.to_str() == first.to_str()
+    assert tokenizers.load_tokenizer(tmp_path / "tokenizer.json").to_str() == first.to_str()
