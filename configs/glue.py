@@ -28,7 +28,7 @@ def get_config(arg: str = ""):
     config.model.dropout_rate = 0.2
 
     config.optimizer.learning_rate = 1e-3
-    config.train.num_steps = 4000 if arg.task in ("sst2", "qqp", "mnli", "qnli") else 1000
+    config.train.num_steps = 2000 if arg.task in ("sst2", "qqp", "mnli", "qnli") else 1000
     config.train.batch_size = 32
     config.train.log_every = 50
     config.train.eval_every = 1000

@@ -13,7 +13,7 @@ from hopfield_attn.analysis.energies import HeadEnergies
 
 NONLINEAR_COLOR = "#c1440e"
 LINEAR_COLOR = "#33658a"
-_SMOOTHING = 5
+_SMOOTHING = 10
 """Logged steps in the moving mean of a loss curve."""
 
 
@@ -73,7 +73,7 @@ def _draw_losses(
             color="0.4",
             fontsize=9,
         )
-    axes.set(xlabel="training step", ylabel="masked-token loss (nats)", title="Training loss")
+    axes.set(xlabel="training step", ylabel="training loss (nats)", title="Training loss")
     axes.legend(frameon=False)
 
 

@@ -1,6 +1,7 @@
 """A run beside its linear baseline: energies of the trained heads, and one picture."""
 
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -36,7 +37,7 @@ def compare_runs(
     encoder = trained.definition.bind(trained.params).encoder
     found = head_energies(encoder, batch["tokens"], batch["mask"], batch.get("token_types"))
     write_json(workdir / "head_energies.json", as_rows(found))
-    first, second = runs
+    first, second = (_label(title, trained.result) for title, trained in runs.items())
     path = workdir / "comparison.png"
     draw_comparison(
         path,
@@ -47,3 +48,10 @@ def compare_runs(
         head_energies=found,
     )
     return path
+
+
+def _label(title: str, result: dict[str, Any]) -> str:
+    """The heads and what they reached on the last evaluation set."""
+    name, scores = list(result["evaluations"].items())[-1]
+    metric = result["main_metric"]
+    return f"{title} ({name} {metric} {scores[metric]:.3f})"
