@@ -68,13 +68,14 @@ def test_picture_is_drawn_whatever_there_is_to_draw(
     assert (width, height) == (1650, 630)
 
 
-def test_curves_are_the_losses_and_their_moving_mean(tmp_path, figures):
+def test_curves_are_the_losses_and_their_moving_mean(tmp_path, figures, monkeypatch):
+    monkeypatch.setattr(comparison, "_SMOOTHING", 5)
     losses = [8.0, 4.0, 6.0, 2.0, 0.0, 5.0, 1.0]
     draw(tmp_path / "a.png", nonlinear=rows(*losses), linear=rows(3.0, 1.0), heads=HEADS)
     axes = figures[0].axes[0]
     curve = lines_of(axes)["mixed"]
     np.testing.assert_array_equal(curve.get_xdata(), [10, 20, 30, 40, 50, 60, 70])
-    # Over up to five logged steps.
+    # Over up to _SMOOTHING logged steps.
     np.testing.assert_allclose(curve.get_ydata(), [8, 6, 6, 5, 4, 17 / 5, 14 / 5])
     np.testing.assert_allclose(lines_of(axes)["all linear"].get_ydata(), [3, 2])
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), losses)
