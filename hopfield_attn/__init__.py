@@ -8,15 +8,23 @@ E(x, y) = −Φ_F(x, y) + ½‖x‖² + (λ/2)‖x − A y‖² is written once 
 from hopfield_attn.energies import nonlinearities
 from hopfield_attn.energies.attention import attention_energy
 from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_attention
+from hopfield_attn.solvers.alternating import Alternation, alternate
 from hopfield_attn.solvers.descent import Descent, descend
+from hopfield_attn.solvers.equilibrium import Equilibrium, equilibrium
+from hopfield_attn.solvers.gradient_modes import truncated
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alternation",
     "Descent",
+    "Equilibrium",
+    "alternate",
     "attention_descent",
     "attention_energy",
     "descend",
+    "equilibrium",
     "nonlinear_attention",
     "nonlinearities",
+    "truncated",
 ]

@@ -7,9 +7,11 @@ import optax
 import pytest
 from jax.test_util import check_grads
 
-from hopfield_attn import attention_energy, descend, nonlinearities
+from hopfield_attn import descend, nonlinearities
 from hopfield_attn.solvers.descent import FELL, NON_FINITE, ROSE
 from tests import oracles
+from tests.problems import head_energy
+from tests.problems import random_head as head
 
 pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
 
@@ -19,24 +21,6 @@ RULES = {
     "nesterov": optax.sgd(0.1, momentum=0.8, nesterov=True),
     "adam": optax.adam(0.05),
 }
-
-
-def head(seed=0, n=5, m=4, d=3):
-    rng = np.random.default_rng(seed)
-    weights = oracles.softmax_weights(rng.normal(size=(n, d)), rng.normal(size=(m, d)))
-    return rng.normal(size=(n, d)), rng.normal(size=(m, d)), weights
-
-
-def head_energy(y, weights, F, *, coupling="pooled", lam=0.5, gain=0.5):
-    return functools.partial(
-        attention_energy,
-        y=jnp.asarray(y),
-        weights=jnp.asarray(weights),
-        nonlinearity=F,
-        coupling=coupling,
-        lam=lam,
-        gain=gain,
-    )
 
 
 @functools.partial(jax.jit, static_argnames="coupling")
@@ -92,6 +76,30 @@ def test_energy_never_rises_at_the_certified_step(coupling, name):
             assert np.all(np.diff(result.energies) <= 1e-12 * (1 + np.abs(result.energies[1:])))
             assert result.energies[-1] < result.energies[0]
             assert int(result.status) == FELL
+
+
+@pytest.mark.parametrize("rule", ["gradient", "momentum", "adam"])
+def test_with_backtracking_the_energy_never_rises_whatever_the_step(rule):
+    rules = {
+        "gradient": optax.sgd(30.0),
+        "momentum": optax.sgd(5.0, momentum=0.9),
+        "adam": optax.adam(3.0),
+    }
+    x0, y, weights = head()
+    # Unbounded below: even there each step goes down or is not taken.
+    for F in (nonlinearities.log_cosh(2.0), nonlinearities.quadratic(3.0)):
+        energy_fn = head_energy(y, weights, F)
+        result = jax.jit(
+            lambda x0, fn=energy_fn: descend(
+                fn, x0, num_steps=12, rule=rules[rule], backtracking=True
+            )
+        )(x0)
+        assert np.all(np.diff(result.energies) <= 0)
+        assert np.all(np.isfinite(result.energies))
+        assert result.energies[-1] < result.energies[0] - 0.1
+    bounded = head_energy(y, weights, nonlinearities.log_cosh(2.0))
+    plain = descend(bounded, jnp.asarray(x0), num_steps=3, rule=rules[rule])
+    assert int(plain.status) == ROSE
 
 
 def test_jit_equals_eager():
