@@ -51,6 +51,8 @@ def get_defaults() -> config_dict.ConfigDict:
             step_size=placeholder(float),  # η; None is 1/(1+λ)
             gain=placeholder(float),  # s; None is 1/d_v
             alpha_init=0.0,  # α of non-linear heads at the start; 0 starts as linear
+            # How steps are differentiated: "unrolled", "rematerialised", "one_step", "implicit".
+            gradient_mode="unrolled",
             implementation=placeholder(str),  # of nonlinear_attention; None picks
         ),
         optimizer=config_dict.create(
@@ -61,7 +63,7 @@ def get_defaults() -> config_dict.ConfigDict:
             clip_norm=1.0,
             b1=0.9,
             b2=0.999,
-            alpha_rate=1.0,  # learning rate of α, relative to learning_rate
+            alpha_rate=1.0,  # learning rate of α and splines, relative to learning_rate
         ),
         train=config_dict.create(
             num_steps=1000,

@@ -7,6 +7,9 @@ E(x, y) = −Φ_F(x, y) + ½‖x‖² + (λ/2)‖x − A y‖² is written once 
 
 from hopfield_attn.energies import nonlinearities
 from hopfield_attn.energies.attention import attention_energy
+from hopfield_attn.energies.regimes import Regime, regime
+from hopfield_attn.ops.attention_equilibrium import AttentionEquilibrium, attention_equilibrium
+from hopfield_attn.ops.autodiff import AttentionDescent
 from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_attention
 from hopfield_attn.solvers.alternating import Alternation, alternate
 from hopfield_attn.solvers.descent import Descent, descend
@@ -17,14 +20,19 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Alternation",
+    "AttentionDescent",
+    "AttentionEquilibrium",
     "Descent",
     "Equilibrium",
+    "Regime",
     "alternate",
     "attention_descent",
+    "attention_equilibrium",
     "attention_energy",
     "descend",
     "equilibrium",
     "nonlinear_attention",
     "nonlinearities",
+    "regime",
     "truncated",
 ]

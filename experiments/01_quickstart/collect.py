@@ -9,14 +9,14 @@ A run with a linear baseline gives two rows: itself and the baseline.
 
 import json
 import math
-import re
 import statistics
 import sys
 from pathlib import Path
 
+from hopfield_attn.files import replace_generated, write_json, write_text
+
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
-MARKERS = ("<!-- tables: made by collect.py -->", "<!-- end of tables -->")
 
 
 def collect(run: Path) -> None:
@@ -30,7 +30,7 @@ def collect(run: Path) -> None:
     value = {"versions": read(run, "versions"), "runs": rows}
     path = HERE / "results" / f"{task}-seed{config['seed']}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(path, value)
 
 
 def read(folder: Path, name: str):
@@ -48,33 +48,43 @@ def tables() -> str:
 
 
 def table(task: str, files: list[dict]) -> str:
+    """One row a mix of heads, and one for the difference of the two, seed by seed."""
     by_heads: dict[str, list[dict]] = {}
     for file in files:
         for run in file["runs"]:
             by_heads.setdefault(run["config"]["model"]["heads"], []).append(run)
     first = files[0]["runs"][0]["result"]
     columns = [(s, m) for s, scores in first["evaluations"].items() for m in scores]
-    header = ["heads", "seeds", *(f"{s} {m}" for s, m in columns), "tokens/s", "parameters"]
+    header = ["heads", "seeds", *(f"{s} {m}" for s, m in columns), "tokens/s, seed 0", "parameters"]
     lines = [f"**{task}**", "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    values: dict[str, list[list[float]]] = {}
     for heads, runs in by_heads.items():
         results = [run["result"] for run in runs]
-        cells = [spread([r["evaluations"][s][m] for r in results]) for s, m in columns]
-        speeds = [r["tokens_per_second"] for r in results]
+        values[heads] = [[r["evaluations"][s][m] for r in results] for s, m in columns]
         seeds = ", ".join(str(run["config"]["seed"]) for run in runs)
-        cells += [f"{statistics.median(speeds):,.0f}", f"{results[0]['num_parameters']:,}"]
+        speed, size = results[0]["tokens_per_second"], results[0]["num_parameters"]
+        cells = [*map(spread, values[heads]), f"{speed:,.0f}", f"{size:,}"]
         lines.append("| " + " | ".join([f"`{heads}`", seeds, *cells]) + " |")
+    mixed, linear = values.values()
+    paired = [
+        spread([a - b for a, b in zip(*pair, strict=True)], sign="+")
+        for pair in zip(mixed, linear, strict=True)
+    ]
+    speeds = [runs[0]["result"]["tokens_per_second"] for runs in by_heads.values()]
+    ratio = f"× {speeds[0] / speeds[1]:.2f}"
+    lines.append("| " + " | ".join(["difference, paired", "", *paired, ratio, "0"]) + " |")
     baselines = ", ".join(
         f"{name.replace('_', ' ')} {value:.4f}" for name, value in first["baselines"].items()
     )
     return "\n".join([*lines, "", f"Without a model (seed 0): {baselines}."])
 
 
-def spread(values: list[float]) -> str:
+def spread(values: list[float], sign: str = "") -> str:
     """Mean, and the standard error where there are several."""
+    mean = f"{statistics.mean(values):{sign}.4f}"
     if len(values) == 1:
-        return f"{values[0]:.4f}"
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.mean(values):.4f} ± {error:.4f}"
+        return mean
+    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
 
 
 def main(arguments: list[str]) -> int:
@@ -82,13 +92,10 @@ def main(arguments: list[str]) -> int:
     for run in (argument for argument in arguments if argument != "--check"):
         collect(Path(run))
     text = README.read_text(encoding="utf-8")
-    pattern = re.compile(
-        "(?<=" + re.escape(MARKERS[0]) + ").*(?=" + re.escape(MARKERS[1]) + ")", re.S
-    )
-    updated = pattern.sub(lambda _: f"\n\n{tables()}\n\n", text)
+    updated = replace_generated(text, "tables", tables())
     if check:
         return int(updated != text)
-    README.write_text(updated, encoding="utf-8")
+    write_text(README, updated)
     return 0
 
 

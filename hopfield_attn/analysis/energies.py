@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from hopfield_attn.models.encoder import Encoder
@@ -49,7 +48,9 @@ def head_energies(
     x = encoder.embed(tokens, token_types)
     for index, layer in enumerate(encoder.layers):
         for group, descent in layer.attention.descents(layer.attention_input(x), mask=mask):
-            mean = jax.tree.map(lambda a: np.asarray(a).mean(axis=0), descent._replace(x=()))
+            energies, residuals = (
+                np.asarray(a).mean(axis=0) for a in (descent.energies, descent.grad_norms)
+            )
             worst = np.asarray(descent.status).max(axis=0)
             for k, head in enumerate(range(group.start, group.stop)):
                 alpha = float(layer.attention.alpha[head])
@@ -59,8 +60,8 @@ def head_energies(
                         head,
                         group.family,
                         alpha,
-                        mean.energies[k],
-                        mean.grad_norms[k],
+                        energies[k],
+                        residuals[k],
                         int(worst[k]),
                     )
                 )

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Int32
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from hopfield_attn.files import write_text
+
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(5)
 NUM_SPECIAL = len(SPECIAL_TOKENS)
@@ -69,15 +71,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(tokenizer.to_str(pretty=True))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(target, tokenizer.to_str(pretty=True))
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:

@@ -118,7 +118,7 @@ def attention_energy_terms(
       >>> [float(term) for term in terms]
       [-2.0, 1.0, 0.0]
     """
-    _check_arguments(x, y, weights, coupling=coupling, lam=lam, gain=gain)
+    check_head(y, weights, coupling=coupling, lam=lam, gain=gain, x=x)
     dtype = jnp.promote_types(jnp.result_type(x, y, weights), jnp.float32)
     x, y, weights = (array.astype(dtype) for array in (x, y, weights))
     s = default_gain(y.shape[-1]) if gain is None else gain
@@ -166,14 +166,21 @@ COUPLINGS: dict[str, Callable[..., Array]] = {
 """Coupling name → Φ(F, s, x, y, A, A y)."""
 
 
-def _check_arguments(x: Any, y: Any, weights: Any, *, coupling: str, lam: Any, gain: Any) -> None:
+def check_head(y: Any, weights: Any, *, coupling: str, lam: Any, gain: Any, x: Any = None) -> None:
+    """Raises unless values, weights and (where given) the state are those of one head."""
     check_choice("coupling", coupling, COUPLINGS)
-    check_floating(x=x, y=y, weights=weights)
-    check_rank(2, "n, d_v", x=x)
+    check_floating(y=y, weights=weights)
     check_rank(2, "m, d_v", y=y)
-    (n, width), (m, y_width) = jnp.shape(x), jnp.shape(y)
-    if width != y_width:
-        raise ValueError(f"x and y must have the same width d_v; got {width} and {y_width}")
+    m, width = jnp.shape(y)
+    if x is None:
+        check_rank(2, "n, m", weights=weights)
+        n = jnp.shape(weights)[0]
+    else:
+        check_floating(x=x)
+        check_rank(2, "n, d_v", x=x)
+        n, x_width = jnp.shape(x)
+        if x_width != width:
+            raise ValueError(f"x and y must have the same width d_v; got {x_width} and {width}")
     check_shape("weights", weights, (n, m), "n, m")
     check_at_least(0, lam=lam)
     check_at_least(0, exclusive=True, gain=gain)

@@ -8,83 +8,32 @@ pure forms of Farooq (2025) and have no strength.
 A family is a row of :data:`FORMULAS` and the documented function that makes it.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from hopfield_attn.checks import check_choice
-from hopfield_attn.typing import Array, Float, Scalar, ScalarLike
+from hopfield_attn.energies.nonlinearity import CurvatureRange, Nonlinearity, as_nonlinearity
+from hopfield_attn.energies.spline import fit_spline, spline
+from hopfield_attn.typing import Array, Float, ScalarLike
 
-CurvatureRange = tuple[Any, Any]
-"""(inf F'', sup F'') over all u."""
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Nonlinearity:
-    """A scalar function F(u; α) with what is known of its second derivative.
-
-    It is a pytree whose only leaf is α, so it passes through ``jax.jit``, ``jax.vmap`` (one α a
-    head) and ``jax.grad`` (learned α) as an array does.
-
-    Attributes:
-      name: the family, a key of :data:`FAMILIES`, or the name of the user's function.
-      fn: F(u, α), elementwise in u.
-      curvature_fn: α → (inf F'', sup F''), or ``None`` when unknown.
-      alpha: the strength α, a scalar or one number a head; ``None`` for a family without one.
-
-    Example:
-      >>> F = quadratic(0.5)
-      >>> float(F(2.0)), float(F.derivative(2.0)), float(F.max_curvature)
-      (3.0, 2.0, 0.5)
-    """
-
-    name: str = dataclasses.field(metadata={"static": True})
-    fn: Callable[[Any, Any], Array] = dataclasses.field(metadata={"static": True})
-    curvature_fn: Callable[[Any], CurvatureRange] | None = dataclasses.field(
-        metadata={"static": True}
-    )
-    alpha: Any = None
-
-    def __call__(self, u: Float[Array, "..."] | ScalarLike) -> Float[Array, "..."]:
-        """Returns F(u), elementwise; α must be a scalar or broadcast against u."""
-        u = jnp.asarray(u, jnp.result_type(u, float))
-        # α follows the precision of u, so that a float32 head stays float32 under x64.
-        return self.fn(u, None if self.alpha is None else jnp.asarray(self.alpha, u.dtype))
-
-    def derivative(self, u: Float[Array, "..."] | ScalarLike) -> Float[Array, "..."]:
-        """Returns F'(u), elementwise, by ``jax.grad`` of :meth:`__call__`."""
-        u = jnp.asarray(u, jnp.result_type(u, float))
-        return jax.jvp(self, (u,), (jnp.ones_like(u),))[1]
-
-    @property
-    def curvature_range(self) -> CurvatureRange:
-        """(inf F'', sup F'') over all u.
-
-        Raises:
-          ValueError: if the function was given without a curvature bound.
-        """
-        if self.curvature_fn is None:
-            raise ValueError(
-                f"the curvature of {self.name!r} is not known; "
-                "state it: as_nonlinearity(fn, curvature_range=(inf F'', sup F''))"
-            )
-        return self.curvature_fn(self.alpha)
-
-    @property
-    def max_curvature(self) -> Scalar:
-        """Sup F'': decides convexity (M8). Infinite where F'' is unbounded above."""
-        return jnp.asarray(self.curvature_range[1], float)
-
-    @property
-    def max_abs_curvature(self) -> Scalar:
-        """Sup |F''|: bounds the step of gradient descent (section 5 of the mathematics)."""
-        low, high = self.curvature_range
-        return jnp.maximum(jnp.abs(jnp.asarray(low, float)), jnp.abs(jnp.asarray(high, float)))
-
+__all__ = [
+    "FAMILIES",
+    "FORMULAS",
+    "Nonlinearity",
+    "as_nonlinearity",
+    "cubic",
+    "exp",
+    "exponential",
+    "fit_spline",
+    "identity",
+    "log_cosh",
+    "make_nonlinearity",
+    "quadratic",
+    "spline",
+    "square",
+]
 
 _SERIES_RADIUS = 0.5
 _NUM_SERIES_TERMS = 20
@@ -116,28 +65,31 @@ def _cubic_curvature(alpha: Any) -> CurvatureRange:
     return -bound, bound
 
 
+def _log_cosh_curvature(alpha: Any) -> CurvatureRange:
+    return jnp.minimum(alpha, 0.0), jnp.maximum(alpha, 0.0)
+
+
 class Formula(NamedTuple):
-    """F(u, α) and α → (inf F'', sup F'').
+    """F(u, α), α → (inf F'', sup F''), and how F grows.
 
     Module-level objects: a function made anew at each call would make ``jax.jit`` compile again.
     """
 
-    fn: Callable[[Any, Any], Array]
-    curvature_fn: Callable[[Any], CurvatureRange]
+    fn: Callable[..., Array]
+    curvature_fn: Callable[..., CurvatureRange]
+    growth: str
 
 
 FORMULAS: dict[str, Formula] = {
-    "identity": Formula(lambda u, _: u, lambda _: (0.0, 0.0)),
-    "quadratic": Formula(lambda u, a: u + 0.5 * a * u * u, lambda a: (a, a)),
-    "cubic": Formula(lambda u, a: u + a * u * u * u / 3, _cubic_curvature),
-    "exponential": Formula(lambda u, a: u * _expm1_over(a * u), _exponential_curvature),
-    "log_cosh": Formula(
-        lambda u, a: u + a * _log_cosh(u), lambda a: (jnp.minimum(a, 0.0), jnp.maximum(a, 0.0))
-    ),
-    "square": Formula(lambda u, _: u * u, lambda _: (2.0, 2.0)),
-    "exp": Formula(lambda u, _: jnp.exp(u), lambda _: (0.0, jnp.inf)),
+    "identity": Formula(lambda u, _: u, lambda _: (0.0, 0.0), "linear"),
+    "quadratic": Formula(lambda u, a: u + 0.5 * a * u * u, lambda a: (a, a), "quadratic"),
+    "cubic": Formula(lambda u, a: u + a * u * u * u / 3, _cubic_curvature, "faster"),
+    "exponential": Formula(lambda u, a: u * _expm1_over(a * u), _exponential_curvature, "faster"),
+    "log_cosh": Formula(lambda u, a: u + a * _log_cosh(u), _log_cosh_curvature, "linear"),
+    "square": Formula(lambda u, _: u * u, lambda _: (2.0, 2.0), "quadratic"),
+    "exp": Formula(lambda u, _: jnp.exp(u), lambda _: (0.0, jnp.inf), "faster"),
 }
-"""Family name → its formula."""
+"""Family name → its formula; that of :func:`spline` depends on its knots."""
 
 
 def identity() -> Nonlinearity:
@@ -234,6 +186,7 @@ FAMILIES: dict[str, Callable[..., Nonlinearity]] = {
     "cubic": cubic,
     "exponential": exponential,
     "log_cosh": log_cosh,
+    "spline": spline,
     "square": square,
     "exp": exp,
 }
@@ -243,12 +196,15 @@ WITHOUT_ALPHA = ("identity", "square", "exp")
 """Families that take no strength."""
 
 
-def make_nonlinearity(name: str, alpha: ScalarLike = 0.0) -> Nonlinearity:
+def make_nonlinearity(
+    name: str, alpha: ScalarLike = 0.0, values: Float[Array, "*heads K"] | None = None
+) -> Nonlinearity:
     """Returns the named family with strength α; α is left aside where a family has none.
 
     Args:
       name: a key of :data:`FAMILIES`.
       alpha: strength α: a scalar, or an array with one entry a head.
+      values: of a spline; left aside by the other families.
 
     Raises:
       ValueError: for an unknown name; the message lists the known ones.
@@ -258,59 +214,6 @@ def make_nonlinearity(name: str, alpha: ScalarLike = 0.0) -> Nonlinearity:
       'quadratic'
     """
     check_choice("nonlinearity", name, FAMILIES)
+    if name == "spline":
+        return spline(alpha, values)
     return FAMILIES[name]() if name in WITHOUT_ALPHA else FAMILIES[name](alpha)
-
-
-def as_nonlinearity(
-    nonlinearity: Nonlinearity | Callable[[Any], Array],
-    *,
-    curvature_range: CurvatureRange | None = None,
-) -> Nonlinearity:
-    """Returns a :class:`Nonlinearity` for a user's own scalar function; passes one through.
-
-    Args:
-      nonlinearity: a :class:`Nonlinearity`, or F itself: a JAX function that works elementwise and
-        can be differentiated twice.
-      curvature_range: (inf F'', sup F'') where known. Without it nothing can be certified.
-
-    Raises:
-      TypeError: if it is neither.
-
-    Example:
-      >>> F = as_nonlinearity(jnp.sin, curvature_range=(-1.0, 1.0))
-      >>> F.name, float(F.max_abs_curvature)
-      ('sin', 1.0)
-    """
-    if isinstance(nonlinearity, Nonlinearity):
-        return nonlinearity
-    if not callable(nonlinearity):
-        raise TypeError(
-            "nonlinearity must be a Nonlinearity (hopfield_attn.nonlinearities has the families) "
-            f"or a scalar function F(u); got {nonlinearity!r}"
-        )
-    user_fn = nonlinearity
-    return Nonlinearity(
-        getattr(user_fn, "__name__", type(user_fn).__name__),
-        _IgnoreAlpha(user_fn),
-        None if curvature_range is None else _Constant(tuple(curvature_range)),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _IgnoreAlpha:
-    """F(u) as F(u, α). Equal for equal F, so that jit does not compile the same F twice."""
-
-    fn: Callable[[Any], Array]
-
-    def __call__(self, u: Array, alpha: None) -> Array:
-        return self.fn(u)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Constant:
-    """A curvature range that depends on nothing."""
-
-    value: CurvatureRange
-
-    def __call__(self, alpha: None) -> CurvatureRange:
-        return self.value

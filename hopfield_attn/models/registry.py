@@ -20,6 +20,7 @@ ATTENTION_KEYS = (
     "step_size",
     "gain",
     "alpha_init",
+    "gradient_mode",
     "implementation",
 )
 """Keys of the config that go to every ``EnergyAttention`` as they are."""

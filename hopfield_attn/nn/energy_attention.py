@@ -1,17 +1,41 @@
 """Multi-head attention whose heads descend the attention energy, as a flax.nnx module."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
-from hopfield_attn.energies.nonlinearities import WITHOUT_ALPHA, make_nonlinearity
+from hopfield_attn.energies.nonlinearities import (
+    WITHOUT_ALPHA,
+    Nonlinearity,
+    make_nonlinearity,
+)
+from hopfield_attn.energies.spline import default_spline_values
 from hopfield_attn.nn.heads import HeadGroup, parse_heads
+from hopfield_attn.ops.arguments import weights_and_values
+from hopfield_attn.ops.autodiff import AttentionDescent
 from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_attention
 from hopfield_attn.ops.standard import standard_attention
-from hopfield_attn.solvers.descent import Descent
+from hopfield_attn.solvers.gradient_modes import GradientMode
 from hopfield_attn.typing import Array, Bool, DTypeLike, Float
+
+
+class HeadProblem(NamedTuple):
+    """The energies of a group of heads.
+
+    Attributes:
+      group: the heads.
+      weights: A, (b, heads, n, m).
+      values: y, (b, heads, m, d).
+      options: nonlinearity (one a head), coupling, lam, num_steps, step_size and gain.
+    """
+
+    group: HeadGroup
+    weights: Array
+    values: Array
+    options: dict[str, Any]
+
 
 Projected = tuple[Array, Array, Array]
 """Queries, keys and values, each (b, length, heads, d)."""
@@ -26,11 +50,14 @@ class EnergyAttention(nnx.Module):
 
     ``alpha`` holds one strength for every head, the identity heads too (theirs stays 0 and gets no
     gradient): so the parameters have the same names and shapes for every mix of heads, and the
-    weights of a linear layer load into a non-linear one, which at α = 0 computes the same.
+    weights of a linear layer load into a non-linear one, which at α = 0 computes the same. Spline
+    heads alone need more, ``spline_values``.
 
     Attributes:
       query, key, value, out: the projections (``nnx.Linear``), width → width.
       alpha: strengths α, shape (num_heads,), float32.
+      spline_values: values of every head's spline at its knots, (num_heads, K), float32; rows of
+        other families get no gradient. Only in a layer with a spline head.
       groups: the runs of heads that share a family.
     """
 
@@ -41,12 +68,13 @@ class EnergyAttention(nnx.Module):
         *,
         heads: str = "identity",
         coupling: str = "pooled",
-        lam: float = 1.0,
+        lam: float | str = 1.0,
         num_steps: int = 1,
-        step_size: float | None = None,
+        step_size: float | str | None = None,
         gain: float | None = None,
         alpha_init: float = 0.0,
         dropout_rate: float = 0.0,
+        gradient_mode: str | GradientMode = "unrolled",
         implementation: str | None = None,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
@@ -58,12 +86,13 @@ class EnergyAttention(nnx.Module):
           num_heads: number of heads h; each has width d = width / h.
           heads: families and counts, ``"identity:8,quadratic:4"``, or one family for all.
           coupling: "pooled", "pairwise" or "elementwise".
-          lam: λ ≥ 0.
+          lam: λ ≥ 0, or "auto".
           num_steps: T, gradient steps of the non-linear heads.
-          step_size: η; ``None`` is 1/(1+λ).
+          step_size: η, or "auto"; ``None`` is 1/(1+λ).
           gain: s, the scale of u; ``None`` is 1/d.
           alpha_init: α of every non-linear head at the start; 0 starts as standard attention.
           dropout_rate: attention dropout, drawn once before the steps.
+          gradient_mode: how the steps are differentiated, see :func:`hopfield_attn.descend`.
           implementation: of :func:`hopfield_attn.nonlinear_attention`.
           dtype: computation dtype of the projections; parameters are float32.
           rngs: source of the initial parameters (stream ``params``).
@@ -81,6 +110,7 @@ class EnergyAttention(nnx.Module):
         self.step_size = step_size
         self.gain = gain
         self.dropout_rate = dropout_rate
+        self.gradient_mode = gradient_mode
         self.implementation = implementation
         self.query = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.key = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
@@ -91,6 +121,9 @@ class EnergyAttention(nnx.Module):
             if group.family not in WITHOUT_ALPHA:
                 alpha = alpha.at[group.heads].set(alpha_init)
         self.alpha = nnx.Param(alpha)
+        if any(group.family == "spline" for group in self.groups):
+            values = jnp.asarray(default_spline_values(), jnp.float32)
+            self.spline_values = nnx.Param(jnp.tile(values, (num_heads, 1)))
 
     def __call__(
         self,
@@ -133,7 +166,7 @@ class EnergyAttention(nnx.Module):
         mask: Bool[Array, "b n"] | None = None,
         context_mask: Bool[Array, "b m"] | None = None,
         is_causal: bool = False,
-    ) -> list[tuple[HeadGroup, Descent]]:
+    ) -> list[tuple[HeadGroup, AttentionDescent]]:
         """The trajectories of the non-linear heads: energies, residuals and status of each.
 
         Args:
@@ -144,8 +177,8 @@ class EnergyAttention(nnx.Module):
           is_causal: as in the call.
 
         Returns:
-          One (group, :class:`hopfield_attn.Descent`) for each group of non-linear heads, with
-          leading axes (b, heads of the group).
+          One (group, :class:`hopfield_attn.AttentionDescent`) for each group of non-linear heads,
+          with leading axes (b, heads of the group).
         """
         projected = self._project(inputs, context)
         options = self._mask_options(context, mask, context_mask, is_causal)
@@ -156,6 +189,36 @@ class EnergyAttention(nnx.Module):
                 solve = self._solve(group)
                 found.append((group, attention_descent(query, key, value, **solve, **options)))
         return found
+
+    def problems(
+        self,
+        inputs: Float[Array, "b n width"],
+        context: Float[Array, "b m width"] | None = None,
+        *,
+        mask: Bool[Array, "b n"] | None = None,
+        context_mask: Bool[Array, "b m"] | None = None,
+        is_causal: bool = False,
+    ) -> list[HeadProblem]:
+        """What each group of heads minimises, the identity heads too; arguments as in the call.
+
+        Returns:
+          One :class:`HeadProblem` a group, for :mod:`hopfield_attn.analysis.diagnostics`.
+        """
+        projected = self._project(inputs, context)
+        options = self._mask_options(context, mask, context_mask, is_causal)
+        return [
+            HeadProblem(
+                group,
+                *weights_and_values(*_select(group, projected), **options),
+                self._solve(group),
+            )
+            for group in self.groups
+        ]
+
+    def nonlinearity(self, group: HeadGroup) -> Nonlinearity:
+        """F of a group of heads, with one α (and one spline) a head."""
+        values = self.spline_values[group.heads] if group.family == "spline" else None
+        return make_nonlinearity(group.family, self.alpha[group.heads], values)
 
     def _project(self, inputs: Array, context: Array | None) -> Projected:
         source = inputs if context is None else context
@@ -175,18 +238,25 @@ class EnergyAttention(nnx.Module):
         query, key, value = _select(group, projected)
         if group.family == "identity":
             return standard_attention(query, key, value, **options)
-        return nonlinear_attention(query, key, value, **self._solve(group), **options)
+        return nonlinear_attention(
+            query,
+            key,
+            value,
+            **self._solve(group),
+            **options,
+            gradient_mode=self.gradient_mode,
+            implementation=self.implementation,
+        )
 
     def _solve(self, group: HeadGroup) -> dict[str, Any]:
         """What ``nonlinear_attention`` needs to know of a group of heads."""
         return {
-            "nonlinearity": make_nonlinearity(group.family, self.alpha[group.heads]),
+            "nonlinearity": self.nonlinearity(group),
             "coupling": self.coupling,
             "lam": self.lam,
             "num_steps": self.num_steps,
             "step_size": self.step_size,
             "gain": self.gain,
-            "implementation": self.implementation,
         }
 
 

@@ -1,15 +1,34 @@
 """The reference implementation: ``jax.grad`` of the one energy, vmapped over heads and examples."""
 
-import functools
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import optax
 
-from hopfield_attn.energies.attention import attention_energy
 from hopfield_attn.energies.nonlinearities import Nonlinearity
-from hopfield_attn.solvers.descent import Descent, descend
-from hopfield_attn.typing import Array, BatchedWeights, Float, ScalarLike
+from hopfield_attn.ops.heads import make_head, over_heads
+from hopfield_attn.solvers.descent import descend
+from hopfield_attn.solvers.gradient_modes import GradientMode
+from hopfield_attn.typing import Array, BatchedWeights, Float, Int, ScalarLike
+
+
+class AttentionDescent(NamedTuple):
+    """The descents of a batch of heads; every field has leading axes (b, h).
+
+    Attributes:
+      x: states after T steps, (b, h, n, d_v).
+      energies: E at steps 0, …, T, (b, h, T+1).
+      grad_norms: ‖∇E‖ at steps 0, …, T, (b, h, T+1).
+      status: as of :class:`hopfield_attn.Descent`, (b, h).
+      lam: λ that was used, (b, h): what "auto" chose, or what was given.
+      step_size: η that was used, (b, h).
+    """
+
+    x: Float[Array, "b h n dv"]
+    energies: Float[Array, "b h T+1"]
+    grad_norms: Float[Array, "b h T+1"]
+    status: Int[Array, "b h"]
+    lam: Float[Array, "b h"]
+    step_size: Float[Array, "b h"]
 
 
 def autodiff_descent(
@@ -18,11 +37,12 @@ def autodiff_descent(
     *,
     nonlinearity: Nonlinearity,
     coupling: str,
-    lam: ScalarLike,
+    lam: ScalarLike | str,
     num_steps: int,
-    step_size: ScalarLike,
+    step_size: ScalarLike | str | None,
     gain: ScalarLike | None,
-) -> Descent:
+    gradient_mode: str | GradientMode,
+) -> AttentionDescent:
     """T gradient steps on (M1) from x₀ = A y, for every head of every example.
 
     Args:
@@ -30,28 +50,33 @@ def autodiff_descent(
       value: y, (b, h, m, d_v), zero where the key is masked.
       nonlinearity: F; its α is a scalar or one number a head, (h,).
       coupling: "pooled", "pairwise" or "elementwise".
-      lam: λ ≥ 0.
+      lam: λ ≥ 0, or "auto".
       num_steps: T ≥ 0.
-      step_size: η > 0.
+      step_size: η > 0, "auto", or ``None`` for 1/(1+λ).
       gain: s > 0, or ``None`` for 1/d_v.
+      gradient_mode: of :func:`hopfield_attn.descend`.
 
     Returns:
-      A :class:`Descent` with leading axes (b, h) on every field.
+      An :class:`AttentionDescent`.
     """
 
-    def solve(weights: Array, value: Array, nonlinearity: Nonlinearity) -> Descent:
-        energy_fn = functools.partial(
-            attention_energy,
-            y=value,
-            weights=weights,
-            nonlinearity=nonlinearity,
+    def solve(weights: Array, value: Array, nonlinearity: Nonlinearity) -> AttentionDescent:
+        head = make_head(
+            weights,
+            value,
+            nonlinearity,
             coupling=coupling,
             lam=lam,
+            step_size=step_size,
             gain=gain,
         )
-        return descend(energy_fn, weights @ value, num_steps=num_steps, rule=optax.sgd(step_size))
+        descent = descend(
+            head.energy_fn,
+            head.start,
+            num_steps=num_steps,
+            rule=optax.sgd(head.step_size),
+            gradient_mode=gradient_mode,
+        )
+        return AttentionDescent(*descent, lam=head.lam, step_size=head.step_size)
 
-    num_heads = weights.shape[1]
-    per_head = jax.tree.map(lambda a: jnp.broadcast_to(a, (num_heads,)), nonlinearity)
-    over_heads = jax.vmap(solve)
-    return jax.vmap(over_heads, in_axes=(0, 0, None))(weights, value, per_head)
+    return over_heads(solve, weights, value, nonlinearity)

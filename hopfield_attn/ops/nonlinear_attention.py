@@ -3,22 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from einops import rearrange
 
-from hopfield_attn.checks import (
-    check_at_least,
-    check_choice,
-    check_count,
-    check_floating,
-    check_rank,
-    check_shape,
-)
-from hopfield_attn.energies.attention import COUPLINGS
+from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
-from hopfield_attn.ops.autodiff import autodiff_descent
-from hopfield_attn.ops.weights import attention_weights, drop_weights
-from hopfield_attn.solvers.descent import Descent
+from hopfield_attn.ops.arguments import check_arrays, check_options, weights_and_values
+from hopfield_attn.ops.autodiff import AttentionDescent, autodiff_descent
+from hopfield_attn.solvers.gradient_modes import GradientMode
 from hopfield_attn.typing import (
     Array,
     BatchedKey,
@@ -30,7 +21,7 @@ from hopfield_attn.typing import (
     ScalarLike,
 )
 
-IMPLEMENTATIONS: dict[str, Callable[..., Descent]] = {"autodiff": autodiff_descent}
+IMPLEMENTATIONS: dict[str, Callable[..., AttentionDescent]] = {"autodiff": autodiff_descent}
 """Implementation name → the function that solves a batch of heads."""
 
 
@@ -41,15 +32,16 @@ def nonlinear_attention(
     *,
     nonlinearity: Nonlinearity | Callable[[Any], Array],
     coupling: str = "pooled",
-    lam: ScalarLike,
+    lam: ScalarLike | str,
     num_steps: int,
-    step_size: ScalarLike | None = None,
+    step_size: ScalarLike | str | None = None,
     gain: ScalarLike | None = None,
     query_mask: QueryMask | None = None,
     key_mask: KeyMask | None = None,
     is_causal: bool = False,
     dropout_rate: float = 0.0,
     dropout_key: Array | None = None,
+    gradient_mode: str | GradientMode = "unrolled",
     implementation: str | None = None,
 ) -> BatchedOutput:
     """Non-linear attention: T gradient steps on the attention energy, from x₀ = A y.
@@ -65,10 +57,13 @@ def nonlinear_attention(
         a head, shape (h,), or any scalar JAX function.
       coupling: where F sits: "pooled" (u_j = Σ_i A_ij ⟨x_i, y_j⟩, the paper's), "pairwise" or
         "elementwise"; see :func:`hopfield_attn.attention_energy`.
-      lam: λ ≥ 0, how strongly the output is tied to plain attention.
+      lam: λ ≥ 0, how strongly the output is tied to plain attention; "auto" is, for every head of
+        every example, the smallest λ that certifies convexity.
       num_steps: T ≥ 0; 0 is plain attention for every F.
       step_size: η > 0; ``None`` is 1/(1+λ), with which one step of an identity head lands on A y
-        from any start.
+        from any start; "auto" is one over the Lipschitz bound, at which the energy cannot rise.
+        What "auto" chose is in :func:`attention_descent`'s ``lam`` and ``step_size``, and is a
+        constant for derivatives.
       gain: s > 0, the scale of u; ``None`` is 1/d_v.
       query_mask: (b, n) bool, True for real tokens. A masked query gives zero output and takes no
         part in the pooled sums.
@@ -76,6 +71,7 @@ def nonlinear_attention(
       is_causal: query i sees keys 0, …, i. Not with the pooled coupling.
       dropout_rate: attention dropout, drawn once before iterating; needs ``dropout_key``.
       dropout_key: PRNG key of the dropout.
+      gradient_mode: how the output is differentiated, see :func:`hopfield_attn.descend`.
       implementation: "autodiff" (``jax.grad`` of the energy in a scan); ``None`` picks.
 
     Returns:
@@ -113,6 +109,7 @@ def nonlinear_attention(
         is_causal=is_causal,
         dropout_rate=dropout_rate,
         dropout_key=dropout_key,
+        gradient_mode=gradient_mode,
         implementation=implementation,
     )
     return rearrange(descent.x, "b h n d -> b n h d").astype(query.dtype)
@@ -125,25 +122,26 @@ def attention_descent(
     *,
     nonlinearity: Nonlinearity | Callable[[Any], Array],
     coupling: str = "pooled",
-    lam: ScalarLike,
+    lam: ScalarLike | str,
     num_steps: int,
-    step_size: ScalarLike | None = None,
+    step_size: ScalarLike | str | None = None,
     gain: ScalarLike | None = None,
     query_mask: QueryMask | None = None,
     key_mask: KeyMask | None = None,
     is_causal: bool = False,
     dropout_rate: float = 0.0,
     dropout_key: Array | None = None,
+    gradient_mode: str | GradientMode = "unrolled",
     implementation: str | None = None,
-) -> Descent:
+) -> AttentionDescent:
     """:func:`nonlinear_attention` with its whole trajectory: energies, residuals, status.
 
     Arguments and errors are those of :func:`nonlinear_attention`.
 
     Returns:
-      A :class:`hopfield_attn.Descent` whose fields have leading axes (b, h): ``x`` is
-      (b, h, n, d_v) in float32 at least, ``energies`` and ``grad_norms`` are (b, h, T+1) and
-      ``status`` is (b, h).
+      An :class:`hopfield_attn.AttentionDescent`, with leading axes (b, h): ``x`` is (b, h, n, d_v)
+      in float32 at least, ``energies`` and ``grad_norms`` are (b, h, T+1), ``status``, ``lam`` and
+      ``step_size`` (b, h).
 
     Example:
       >>> import jax
@@ -154,88 +152,37 @@ def attention_descent(
       ... ).energies.shape
       (2, 4, 4)
     """
-    _check_arrays(query, key, value, query_mask, key_mask)
+    check_arrays(query, key, value, query_mask, key_mask)
     nonlinearity = as_nonlinearity(nonlinearity)
-    _check_options(nonlinearity, query.shape[2], coupling, lam, num_steps, step_size, gain)
-    _check_causal(coupling, is_causal)
-    check_choice("implementation", implementation or "autodiff", IMPLEMENTATIONS)
-    weights = attention_weights(
-        query, key, query_mask=query_mask, key_mask=key_mask, is_causal=is_causal
+    check_count(0, num_steps=num_steps)
+    check_options(
+        nonlinearity,
+        query.shape[2],
+        coupling=coupling,
+        lam=lam,
+        step_size=step_size,
+        gain=gain,
+        is_causal=is_causal,
     )
-    if dropout_rate:
-        _check_dropout(dropout_rate, dropout_key)
-        weights = drop_weights(weights, rate=dropout_rate, key=dropout_key)
-    if key_mask is not None:
-        # A padded row may hold anything: F of a large number there would make 0 · inf.
-        value = jnp.where(key_mask[:, :, None, None], value, 0)
+    check_choice("implementation", implementation or "autodiff", IMPLEMENTATIONS)
+    weights, values = weights_and_values(
+        query,
+        key,
+        value,
+        query_mask=query_mask,
+        key_mask=key_mask,
+        is_causal=is_causal,
+        dropout_rate=dropout_rate,
+        dropout_key=dropout_key,
+    )
     return IMPLEMENTATIONS[implementation or "autodiff"](
         weights,
-        rearrange(value, "b m h d -> b h m d").astype(weights.dtype),
+        values,
         nonlinearity=nonlinearity,
         coupling=coupling,
         lam=lam,
         num_steps=num_steps,
-        step_size=default_step_size(lam) if step_size is None else step_size,
+        step_size=step_size,
         gain=gain,
+        gradient_mode=gradient_mode,
     )
-
-
-def default_step_size(lam: ScalarLike) -> ScalarLike:
-    """η = 1/(1+λ): one step of an identity head lands on A y from any start (M3).
-
-    Example:
-      >>> default_step_size(1.0)
-      0.5
-    """
-    return 1.0 / (1.0 + lam)
-
-
-def _check_arrays(query: Any, key: Any, value: Any, query_mask: Any, key_mask: Any) -> None:
-    check_floating(query=query, key=key, value=value)
-    check_rank(4, "batch, length, heads, width", query=query, key=key, value=value)
-    b, n, h, width = query.shape
-    m = key.shape[1]
-    check_shape("key", key, (b, m, h, width), "batch, key length, heads, width as in query")
-    check_shape("value", value, (b, m, h, value.shape[-1]), "batch, heads and length as in key")
-    for name, mask, length in (("query_mask", query_mask, n), ("key_mask", key_mask, m)):
-        if mask is None:
-            continue
-        if jnp.result_type(mask) != jnp.bool_:
-            raise TypeError(f"{name} must be boolean (True: real token); got {mask.dtype}")
-        check_shape(name, mask, (b, length), "batch, length")
-
-
-def _check_options(
-    nonlinearity: Nonlinearity,
-    num_heads: int,
-    coupling: str,
-    lam: Any,
-    num_steps: int,
-    step_size: Any,
-    gain: Any,
-) -> None:
-    check_choice("coupling", coupling, COUPLINGS)
-    check_count(0, num_steps=num_steps)
-    check_at_least(0, lam=lam)
-    check_at_least(0, exclusive=True, step_size=step_size, gain=gain)
-    shape = jnp.shape(nonlinearity.alpha) if nonlinearity.alpha is not None else ()
-    if shape not in ((), (num_heads,)):
-        raise ValueError(
-            f"alpha must be a scalar or have one entry a head, shape ({num_heads},); got {shape}"
-        )
-
-
-def _check_causal(coupling: str, is_causal: bool) -> None:
-    if is_causal and coupling == "pooled":
-        raise ValueError(
-            "the pooled coupling cannot be causal: u_j = Σ_i A_ij ⟨x_i, y_j⟩ sums over later "
-            "queries, so they would reach earlier tokens; use coupling='pairwise', which is causal "
-            "whenever A is"
-        )
-
-
-def _check_dropout(rate: float, key: Any) -> None:
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout_rate must be in [0, 1); got {rate}")
-    if key is None:
-        raise ValueError(f"dropout_rate={rate} needs a PRNG key: dropout_key=jax.random.key(seed)")

@@ -41,14 +41,14 @@ class AndersonState(NamedTuple):
       residual: its residual f = −η ∇E, (N,).
       x_differences: the last iterates' differences, (history, N), zero where there is none yet.
       residual_differences: the same of the residuals.
-      count: updates made.
+      num_updates: updates made.
     """
 
     x: Array
     residual: Array
     x_differences: Array
     residual_differences: Array
-    count: Array
+    num_updates: Array
 
 
 def anderson(
@@ -97,7 +97,7 @@ def anderson(
             raise ValueError("anderson needs the state x: rule.update(grad, rule_state, x)")
         flat, unravel = ravel_pytree(grad)
         x, residual = ravel_pytree(params)[0], -step_size * flat
-        slot, is_first = (state.count - 1) % history, state.count == 0
+        slot, is_first = (state.num_updates - 1) % history, state.num_updates == 0
 
         def remember(columns: Array, difference: Array) -> Array:
             return jnp.where(is_first, columns, columns.at[slot].set(difference))
@@ -110,7 +110,7 @@ def anderson(
         ridge = regularization * jnp.max(jnp.diagonal(gram)) + floor
         gamma = jnp.linalg.solve(gram + ridge * jnp.eye(history, dtype=gram.dtype), df @ residual)
         step = residual - gamma @ (dx + df)
-        return unravel(step), AndersonState(x, residual, dx, df, state.count + 1)
+        return unravel(step), AndersonState(x, residual, dx, df, state.num_updates + 1)
 
     return optax.GradientTransformation(init, update)
 

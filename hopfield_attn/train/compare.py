@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from hopfield_attn.analysis.comparison import draw_comparison
 from hopfield_attn.analysis.energies import as_rows, head_energies
 from hopfield_attn.data.batches import stack_elements
-from hopfield_attn.train.logging import read_metrics, write_json
+from hopfield_attn.files import write_json
+from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import TrainedModel
 from hopfield_attn.train.tasks import Task
 

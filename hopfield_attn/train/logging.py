@@ -1,8 +1,8 @@
 """What a run writes while it goes: metrics.jsonl, metrics.csv, and a progress bar."""
 
 import csv
+import io
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -18,24 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hopfield_attn.files import write_text
 from hopfield_attn.train.tracking import Track
 
 METRICS_FILE = "metrics.jsonl"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes ``value`` as JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all: a reader sees the old file or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
@@ -98,12 +84,11 @@ class MetricsLog:
     def write_csv(self) -> None:
         """Writes ``metrics.csv``, one line a row and one column a value."""
         names = list(dict.fromkeys(name for row in self._rows for name in row))
-        partial = self._workdir / f".metrics.csv.{os.getpid()}.partial"
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self._rows)
-        partial.replace(self._workdir / "metrics.csv")
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self._workdir / "metrics.csv", text.getvalue())
 
     def __enter__(self) -> "MetricsLog":
         return self

@@ -13,11 +13,12 @@ from rich.console import Console
 
 from hopfield_attn.checks import check_count
 from hopfield_attn.data.batches import iterate_batches
+from hopfield_attn.files import write_json
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.checkpoint import Checkpoints
 from hopfield_attn.train.evaluate import evaluate
 from hopfield_attn.train.interrupt import Interrupted, InterruptFlag
-from hopfield_attn.train.logging import MetricsLog, ProgressLog, Reporter, write_json
+from hopfield_attn.train.logging import MetricsLog, ProgressLog, Reporter
 from hopfield_attn.train.meter import Meter
 from hopfield_attn.train.optimizer import make_optimizer, make_schedule
 from hopfield_attn.train.run_folder import peak_memory_mib, read_result

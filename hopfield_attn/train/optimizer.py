@@ -1,4 +1,4 @@
-"""AdamW with warm-up and decay; non-linearity strengths with a learning rate of their own."""
+"""AdamW with warm-up and decay; non-linearities with a learning rate of their own."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +11,8 @@ from hopfield_attn.checks import check_at_least, check_choice
 from hopfield_attn.typing import PyTree
 
 DECAYS = ("linear", "cosine", "constant")
+NONLINEARITY_NAMES = ("alpha", "spline_values")
+"""Names of the parameters of ``EnergyAttention`` that belong to F."""
 
 
 def make_schedule(config: Mapping[str, Any], *, num_steps: int) -> Callable[[Any], Any]:
@@ -48,8 +50,8 @@ def make_schedule(config: Mapping[str, Any], *, num_steps: int) -> Callable[[Any
 def make_optimizer(config: Mapping[str, Any], *, num_steps: int) -> optax.GradientTransformation:
     """AdamW with global-norm clipping.
 
-    Weight decay touches matrices and embeddings only: not biases, layer norms or strengths α.
-    Every α steps with ``alpha_rate`` times the learning rate of the other parameters.
+    Weight decay touches matrices and embeddings only: not biases, layer norms or non-linearities.
+    Strengths α and splines step with ``alpha_rate`` times the learning rate of the others.
 
     Args:
       config: the keys of :func:`make_schedule`, and weight_decay, clip_norm, b1, b2, alpha_rate.
@@ -62,20 +64,28 @@ def make_optimizer(config: Mapping[str, Any], *, num_steps: int) -> optax.Gradie
         b1=config["b1"],
         b2=config["b2"],
         weight_decay=config["weight_decay"],
-        mask=lambda params: jax.tree.map(lambda p: jnp.ndim(p) >= 2, params),
+        mask=_is_decayed,
     )
-    rates = optax.masked(optax.scale(config["alpha_rate"]), is_alpha)
+    rates = optax.masked(optax.scale(config["alpha_rate"]), is_nonlinearity)
     return optax.chain(optax.clip_by_global_norm(config["clip_norm"]), adamw, rates)
 
 
-def is_alpha(params: PyTree) -> PyTree:
-    """True at the leaves that are strengths α of attention heads.
+def is_nonlinearity(params: PyTree) -> PyTree:
+    """True at the leaves that say what F is: strengths α and spline values of attention heads.
 
     Example:
-      >>> is_alpha({"attention": {"alpha": 0.0, "out": 1.0}})
+      >>> is_nonlinearity({"attention": {"alpha": 0.0, "out": 1.0}})
       {'attention': {'alpha': True, 'out': False}}
     """
-    return jax.tree_util.tree_map_with_path(lambda path, _: _name(path[-1]) == "alpha", params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: _name(path[-1]) in NONLINEARITY_NAMES, params
+    )
+
+
+def _is_decayed(params: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda p, is_shape: jnp.ndim(p) >= 2 and not is_shape, params, is_nonlinearity(params)
+    )
 
 
 def _name(key: Any) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from hopfield_attn.train.logging import read_metrics, write_json
+from hopfield_attn.files import write_json
+from hopfield_attn.train.logging import read_metrics
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
 _MAX_DIFFERENCES = 5

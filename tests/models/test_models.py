@@ -21,6 +21,7 @@ CONFIG = {
     "step_size": None,
     "gain": None,
     "alpha_init": 0.1,
+    "gradient_mode": "unrolled",
     "implementation": None,
     "pooling": "cls",
 }

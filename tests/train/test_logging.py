@@ -5,13 +5,13 @@ import json
 import pytest
 from rich.console import Console
 
+from hopfield_attn.files import write_json
 from hopfield_attn.train.logging import (
     METRICS_FILE,
     MetricsLog,
     ProgressLog,
     Reporter,
     read_metrics,
-    write_json,
 )
 
 pytestmark = pytest.mark.core

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from hopfield_attn.train.optimizer import DECAYS, is_alpha, make_optimizer, make_schedule
+from hopfield_attn.train.optimizer import DECAYS, is_nonlinearity, make_optimizer, make_schedule
 
 CONFIG = {
     "learning_rate": 2e-3,
@@ -111,7 +111,7 @@ def test_alpha_steps_with_its_own_rate_and_the_rest_as_before():
 def test_only_leaves_named_alpha_are_strengths():
     found = {
         jax.tree_util.keystr(path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(is_alpha(PARAMS))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(is_nonlinearity(PARAMS))
     }
     assert [path for path, leaf in found.items() if leaf] == ["['layers'][0]['attention']['alpha']"]
     assert len(found) == len(leaves(PARAMS))

@@ -1,0 +1,72 @@
+"""An energy over the plane: contours, stored patterns, and descents into their wells."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DESCENT_COLOR = "#c1440e"
+POINT_COLOR = "#1b1b1b"
+_STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def draw_landscape(
+    path: Path,
+    energy_fn: Callable[[Any], Any],
+    *,
+    extent: tuple[float, float, float, float],
+    points: np.ndarray | None = None,
+    paths: np.ndarray | None = None,
+    title: str = "",
+    labels: tuple[str, str] = ("x₁", "x₂"),
+) -> None:
+    """Draws an energy over the plane, with descents and the stored patterns.
+
+    Args:
+      path: the PNG file.
+      energy_fn: a state (2,) → scalar; points where it is not finite stay white.
+      extent: (left, right, bottom, top) of the plane.
+      points: (m, 2) stored patterns, drawn as crosses.
+      paths: (descents, T+1, 2): each from its start, a hollow dot, to its end, a full one.
+      title: above the picture.
+      labels: of the two axes.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(3.6, 3.2), layout="constrained", dpi=130)
+        axes = figure.subplots()
+        _draw_contours(figure, axes, energy_fn, extent)
+        if paths is not None:
+            for trail in paths:
+                axes.plot(*trail.T, color=DESCENT_COLOR, linewidth=1.1, marker=".", markersize=3)
+                axes.plot(*trail[0], "o", color=DESCENT_COLOR, mfc="white", markersize=5)
+                axes.plot(*trail[-1], "o", color=DESCENT_COLOR, markersize=5)
+        if points is not None:
+            axes.plot(*points.T, "x", color=POINT_COLOR, markersize=8, markeredgewidth=1.8)
+        axes.set(xlabel=labels[0], ylabel=labels[1], xlim=extent[:2], ylim=extent[2:])
+        axes.set_title(title, fontsize=10)
+        figure.savefig(path)
+
+
+def _draw_contours(
+    figure: Figure,
+    axes: Axes,
+    energy_fn: Callable[[Any], Any],
+    extent: tuple[float, float, float, float],
+) -> None:
+    first, second = np.linspace(*extent[:2], 121), np.linspace(*extent[2:], 121)
+    grid = np.stack(np.meshgrid(first, second), axis=-1)
+    flat = jax.jit(jax.vmap(energy_fn))(jnp.asarray(grid.reshape(-1, 2)))
+    energies = np.asarray(flat, float).reshape(grid.shape[:2])
+    energies = np.ma.masked_invalid(energies)
+    low, high = float(energies.min()), float(np.quantile(energies.compressed(), 0.9))
+    # Levels crowd near the bottom, where the wells are.
+    levels = low + (high - low) * np.linspace(0, 1, 14) ** 1.6
+    filled = axes.contourf(first, second, energies, levels=levels, cmap="cividis", extend="max")
+    axes.contour(first, second, energies, levels=levels, colors="white", linewidths=0.4)
+    figure.colorbar(filled, ax=axes, label="energy (nats/β)", format="%.2g")
