@@ -7,10 +7,12 @@ E(x, y) = −Φ_F(x, y) + ½‖x‖² + (λ/2)‖x − A y‖² is written once 
 
 from hopfield_attn.energies import nonlinearities
 from hopfield_attn.energies.attention import attention_energy
+from hopfield_attn.energies.memory import memory_energy
 from hopfield_attn.energies.regimes import Regime, regime
 from hopfield_attn.ops.attention_equilibrium import AttentionEquilibrium, attention_equilibrium
 from hopfield_attn.ops.autodiff import AttentionDescent
 from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_attention
+from hopfield_attn.ops.retrieve import Retrieval, retrieval_descent, retrieve
 from hopfield_attn.solvers.alternating import Alternation, alternate
 from hopfield_attn.solvers.descent import Descent, descend
 from hopfield_attn.solvers.equilibrium import Equilibrium, equilibrium
@@ -25,14 +27,18 @@ __all__ = [
     "Descent",
     "Equilibrium",
     "Regime",
+    "Retrieval",
     "alternate",
     "attention_descent",
     "attention_equilibrium",
     "attention_energy",
     "descend",
     "equilibrium",
+    "memory_energy",
     "nonlinear_attention",
     "nonlinearities",
     "regime",
+    "retrieval_descent",
+    "retrieve",
     "truncated",
 ]

@@ -12,7 +12,7 @@ from hopfield_attn.energies.attention import COUPLINGS, attention_energy_terms, 
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
 from hopfield_attn.energies.regimes import Regime, interaction_arguments, regime
 from hopfield_attn.models.encoder import Encoder
-from hopfield_attn.ops.heads import make_head
+from hopfield_attn.ops.heads import make_head, over_heads
 from hopfield_attn.solvers.spectrum import hessian_spectrum
 from hopfield_attn.typing import Array, Float, Int, ScalarLike, Values, Weights
 
@@ -191,12 +191,17 @@ def diagnose_layer(
     target = encoder.layers[layer]
     found: dict[int, HeadDiagnostics] = {}
     for problem in target.attention.problems(target.attention_input(x), mask=mask):
-        per_head = problem.options["nonlinearity"].per_head(problem.weights.shape[1])
         options = {k: v for k, v in problem.options.items() if k != "nonlinearity"} | limits
+
+        def follow(
+            weights: Array, values: Array, F: Nonlinearity, options: dict[str, Any] = options
+        ) -> HeadDiagnostics:
+            return diagnose_head(weights, values, nonlinearity=F, **options)
+
+        solve = jax.jit(functools.partial(over_heads, follow))
+        group = solve(problem.weights, problem.values, problem.options["nonlinearity"])
         for k, head in enumerate(range(problem.group.start, problem.group.stop)):
-            F = jax.tree.map(lambda leaf, k=k: leaf[k], per_head)
-            one = functools.partial(diagnose_head, nonlinearity=F, **options)
-            found[head] = jax.vmap(one)(problem.weights[:, k], problem.values[:, k])
+            found[head] = jax.tree.map(lambda a, k=k: a[:, k], group)
     return found
 
 

@@ -23,6 +23,7 @@ def draw_landscape(
     extent: tuple[float, float, float, float],
     points: np.ndarray | None = None,
     paths: np.ndarray | None = None,
+    floor: float = 0.0,
     title: str = "",
     labels: tuple[str, str] = ("x₁", "x₂"),
 ) -> None:
@@ -34,13 +35,14 @@ def draw_landscape(
       extent: (left, right, bottom, top) of the plane.
       points: (m, 2) stored patterns, drawn as crosses.
       paths: (descents, T+1, 2): each from its start, a hollow dot, to its end, a full one.
+      floor: share of the plane below the lowest colour, for energies without a minimum.
       title: above the picture.
       labels: of the two axes.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(3.6, 3.2), layout="constrained", dpi=130)
         axes = figure.subplots()
-        _draw_contours(figure, axes, energy_fn, extent)
+        _draw_contours(figure, axes, energy_fn, extent, floor)
         if paths is not None:
             for trail in paths:
                 axes.plot(*trail.T, color=DESCENT_COLOR, linewidth=1.1, marker=".", markersize=3)
@@ -49,6 +51,7 @@ def draw_landscape(
         if points is not None:
             axes.plot(*points.T, "x", color=POINT_COLOR, markersize=8, markeredgewidth=1.8)
         axes.set(xlabel=labels[0], ylabel=labels[1], xlim=extent[:2], ylim=extent[2:])
+        axes.set_aspect("equal")
         axes.set_title(title, fontsize=10)
         figure.savefig(path)
 
@@ -58,15 +61,17 @@ def _draw_contours(
     axes: Axes,
     energy_fn: Callable[[Any], Any],
     extent: tuple[float, float, float, float],
+    floor: float,
 ) -> None:
     first, second = np.linspace(*extent[:2], 121), np.linspace(*extent[2:], 121)
     grid = np.stack(np.meshgrid(first, second), axis=-1)
     flat = jax.jit(jax.vmap(energy_fn))(jnp.asarray(grid.reshape(-1, 2)))
     energies = np.asarray(flat, float).reshape(grid.shape[:2])
     energies = np.ma.masked_invalid(energies)
-    low, high = float(energies.min()), float(np.quantile(energies.compressed(), 0.9))
+    # A deep corner (an energy without a minimum) must not use up the colours.
+    low, high = (float(np.quantile(energies.compressed(), q)) for q in (floor, 0.9))
     # Levels crowd near the bottom, where the wells are.
     levels = low + (high - low) * np.linspace(0, 1, 14) ** 1.6
-    filled = axes.contourf(first, second, energies, levels=levels, cmap="cividis", extend="max")
+    filled = axes.contourf(first, second, energies, levels=levels, cmap="cividis", extend="both")
     axes.contour(first, second, energies, levels=levels, colors="white", linewidths=0.4)
     figure.colorbar(filled, ax=axes, label="energy (nats/β)", format="%.2g")

@@ -13,7 +13,7 @@ from tests import memory_oracles as oracles
 pytestmark = pytest.mark.usefixtures("x64")
 core = pytest.mark.core
 
-SHAPES = ((1, 1), (5, 3), (8, 4))
+SHAPES = ((1, 1), (5, 4))
 PARAMETERS = [(name, {}) for name in oracles.ENERGIES]
 PARAMETERS += [
     ("fenchel_young", {"alpha": 1.0}),
@@ -68,30 +68,28 @@ def test_energy_weights_and_one_step_equal_the_published_ones(energy, parameters
 @every_energy
 def test_a_masked_memory_has_no_part_whatever_it_holds(energy, parameters):
     rng = np.random.default_rng(0)
-    memories = rng.normal(size=(8, 4))
-    mask = np.arange(8) < 5
-    memories[5:] = np.array([np.nan, np.inf, 1e300])[:, None]
+    memories = rng.normal(size=(5, 4))
+    mask = np.arange(5) < 3
+    memories[3:] = np.array([np.nan, np.inf])[:, None]
     options = {"energy": energy, "beta": 0.3, **parameters}
     value, grad, weights = solve(memories[0], memories, mask, **options)
-    kept = solve(memories[0], memories[:5], mask[:5], **options)
+    kept = solve(memories[0], memories[:3], mask[:3], **options)
     np.testing.assert_allclose(value, kept[0], rtol=1e-13)
     np.testing.assert_allclose(grad, kept[1], rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(weights, np.append(kept[2], [0, 0, 0]), rtol=1e-13)
+    np.testing.assert_allclose(weights, np.append(kept[2], [0, 0]), rtol=1e-13)
 
 
 @core
 @every_name
 def test_without_memories_there_is_no_interaction(energy):
-    query, memories, mask = np.ones(3), np.ones((5, 3)), np.zeros(5, bool)
+    query, memories, mask = np.ones(4), np.ones((5, 4)), np.zeros(5, bool)
     value, grad, weights = solve(query, memories, mask, energy=energy, beta=2.0)
-    norm = 0.0 if energy == "epanechnikov" else 1.5
+    norm = 0.0 if energy == "epanechnikov" else 2.0
     np.testing.assert_array_equal(value, norm)
     np.testing.assert_array_equal(grad, query * (norm > 0))
     np.testing.assert_array_equal(weights, np.zeros(5))
-    by_memories = jax.grad(
-        lambda k: memory_energy(jnp.ones(3), k, energy=energy, beta=2.0, mask=jnp.asarray(mask))
-    )(jnp.asarray(memories))
-    assert not np.any(by_memories)
+    by_memories = jax.jacrev(solve, argnums=1)(query, memories, mask, energy=energy, beta=2.0)
+    assert not any(np.any(leaf) for leaf in by_memories)
 
 
 @core
@@ -155,11 +153,11 @@ def test_epanechnikov_has_compact_support():
 
 
 @core
-@every_energy
+@pytest.mark.parametrize(
+    ("energy", "parameters"), [row for row in PARAMETERS if row[0] != "epanechnikov"]
+)
 def test_the_interaction_is_convex_in_the_similarities(energy, parameters):
-    """What retrieval rests on: the unit step, and the step on the sphere, never raise E."""
-    if energy == "epanechnikov":
-        pytest.skip("a logarithm of a convex function; its step is a mean shift")
+    """Why a unit step, or one on the sphere, never raises E; epanechnikov's is a mean shift."""
     rng = np.random.default_rng(2)
     row, mask = MEMORY_ENERGIES[energy], jnp.ones(5, bool)
     options = {**row.parameters, **parameters}
@@ -172,7 +170,7 @@ def test_the_interaction_is_convex_in_the_similarities(energy, parameters):
 @core
 @every_name
 def test_only_the_dense_energies_are_unbounded_below(energy):
-    memories, mask = oracles.mat(5, 3, 0.2), np.ones(5, bool)
+    memories, mask = oracles.mat(5, 4, 0.2), np.ones(5, bool)
     far = [solve(t * memories[0], memories, mask, energy=energy, beta=1.0)[0] for t in (10, 30)]
     assert MEMORY_ENERGIES[energy].on_sphere == (energy in oracles.ON_SPHERE) == (far[1] < far[0])
 

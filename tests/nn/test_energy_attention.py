@@ -65,7 +65,7 @@ def test_each_group_of_heads_computes_its_own_nonlinearity():
         np.testing.assert_allclose(out[:, :, one], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["quadratic", "cubic", "exponential", "log_cosh"])
+@pytest.mark.parametrize("family", ["quadratic", "cubic", "exponential", "log_cosh", "spline"])
 @pytest.mark.parametrize("coupling", ["pooled", "pairwise", "elementwise"])
 def test_at_alpha_zero_a_nonlinear_layer_is_the_linear_one(family, coupling):
     linear = layer("identity")
@@ -90,6 +90,46 @@ def test_alpha_learns_in_nonlinear_heads_only():
     grads = jax.grad(lambda p: jnp.sum(nnx.merge(graphdef, p)(inputs()) ** 2))(pure)
     assert np.all((np.asarray(grads["alpha"]) != 0) == [False, False, True, False])
     np.testing.assert_array_equal(pure["alpha"], [0, 0, 0.5, 0])
+
+
+def test_spline_heads_bring_their_splines_and_learn_them():
+    attention = layer("identity:1,spline:2,quadratic:1", num_steps=3)
+    graphdef, params = nnx.split(attention)
+    pure = nnx.to_pure_dict(params)
+    assert pure["spline_values"].shape == (HEADS, 9)
+    grads = jax.grad(lambda p: jnp.sum(nnx.merge(graphdef, p)(3 * inputs()) ** 2))(pure)
+    learns = np.any(np.asarray(grads["spline_values"]) != 0, axis=1)
+    np.testing.assert_array_equal(learns, [False, True, True, False])
+    np.testing.assert_array_equal(np.asarray(grads["alpha"]) != 0, [False, True, True, True])
+    # Each head reads its own row.
+    before = attention(inputs())
+    attention.spline_values[...] = attention.spline_values[...].at[0].set(5.0).at[3].set(5.0)
+    np.testing.assert_array_equal(attention(inputs()), before)
+    attention.spline_values[...] = attention.spline_values[...].at[2].mul(2.0)
+    assert np.abs(attention(inputs()) - before).max() > 1e-4
+
+
+def test_auto_lambda_and_step_reach_the_heads_and_are_reported():
+    attention = layer("quadratic", lam="auto", step_size="auto", alpha_init=4.0, num_steps=20)
+    ((_, descent),) = attention.descents(10 * inputs(), mask=MASK)
+    assert descent.lam.shape == descent.step_size.shape == (2, HEADS)
+    assert np.all(descent.lam > 0)
+    assert np.all(descent.status == 0)
+    assert np.all(np.isfinite(attention(10 * inputs(), mask=MASK)))
+
+
+@pytest.mark.parametrize("mode", ["rematerialised", "implicit"])
+def test_gradient_modes_reach_the_heads(mode):
+    def grads(gradient_mode):
+        options = {"gradient_mode": gradient_mode, "num_steps": 40, "alpha_init": -0.5}
+        graphdef, params = nnx.split(layer("quadratic", **options))
+        loss = jax.jit(jax.grad(lambda p: jnp.sum(nnx.merge(graphdef, p)(inputs()) ** 3)))
+        return loss(nnx.to_pure_dict(params))
+
+    for ours, expected in zip(
+        jax.tree.leaves(grads(mode)), jax.tree.leaves(grads("unrolled")), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, rtol=2e-3, atol=2e-4)
 
 
 def test_cross_attention_reads_the_context_and_its_mask():

@@ -49,7 +49,7 @@ def params_of(module):
     return nnx.to_pure_dict(nnx.state(module, nnx.Param))
 
 
-@pytest.mark.parametrize("width", [32, 64, 256])
+@pytest.mark.parametrize("width", [32, 128])
 def test_a_default_retrieval_returns_the_stored_pattern(width):
     retrieval = HopfieldRetrieval(width, rngs=rngs())
     call = jax.jit(lambda noisy, stored: retrieval(noisy, stored))
@@ -135,11 +135,8 @@ def test_a_fully_masked_memory_retrieves_zero():
     assert not np.any(run(retrieval, normal(0, 2, 6, WIDTH), stored, mask=nothing))
 
 
-@pytest.mark.parametrize("num_steps", [1, 3])
-def test_pooling_ignores_padding_and_summarises_each_sequence(num_steps):
-    pooling = HopfieldPooling(
-        WIDTH, num_queries=2, num_heads=HEADS, num_steps=num_steps, rngs=rngs()
-    )
+def test_pooling_ignores_padding_and_summarises_each_sequence():
+    pooling = HopfieldPooling(WIDTH, num_queries=2, num_heads=HEADS, num_steps=3, rngs=rngs())
     x = normal(0, 2, 6, WIDTH)
     out = run(pooling, x, mask=MASK)
     assert out.shape == (2, 2, WIDTH)

@@ -91,7 +91,7 @@ def test_every_step_is_the_published_update_and_energy_never_rises(energy, seed,
 
 
 @core
-@every_name
+@each_kind
 def test_energy_never_rises_in_bfloat16(energy):
     """Up to 1e-5 of its size: the computation is float32, the inputs alone are rounded."""
     query, memories, _, mask = problem(5)

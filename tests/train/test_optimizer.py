@@ -19,12 +19,23 @@ CONFIG = {
 PARAMS = {
     "layers": {
         0: {
-            "attention": {"alpha": jnp.array([0.5, -0.25]), "query": {"kernel": jnp.eye(2) * 2}},
+            "attention": {
+                "alpha": jnp.array([0.5, -0.25]),
+                "spline_values": jnp.full((2, 3), 0.5),
+                "query": {"kernel": jnp.eye(2) * 2},
+            },
             "norm": {"scale": jnp.array([1.0, 3.0]), "bias": jnp.array([-1.0, 2.0])},
         }
     },
     "embedding": jnp.full((3, 2), 0.5),
 }
+
+
+OF_F = ("['alpha']", "['spline_values']")
+
+
+def is_decayed(path, param):
+    return param.ndim >= 2 and not path.endswith(OF_F)
 
 
 def leaves(tree):
@@ -90,9 +101,9 @@ def test_weight_decay_touches_matrices_and_embeddings_only():
     (updates,) = updates_of(constant, zeros)
     for path, param in leaves(PARAMS).items():
         # With zero gradients, decay is all there is: -rate * weight_decay * parameter.
-        expected = -2e-3 * 0.1 * param if param.ndim >= 2 else np.zeros_like(param)
+        expected = -2e-3 * 0.1 * param if is_decayed(path, param) else np.zeros_like(param)
         np.testing.assert_allclose(updates[path], expected, rtol=1e-6, err_msg=path)
-    assert sum(param.ndim >= 2 for param in leaves(PARAMS).values()) == 2
+    assert sum(is_decayed(path, param) for path, param in leaves(PARAMS).items()) == 2
 
 
 def test_alpha_steps_with_its_own_rate_and_the_rest_as_before():
@@ -101,19 +112,23 @@ def test_alpha_steps_with_its_own_rate_and_the_rest_as_before():
     frozen = updates_of({"alpha_rate": 0.0}, ramp(), num_updates=4)
     for step in range(4):
         for path, update in plain[step].items():
-            is_strength = path.endswith("['alpha']")
+            is_strength = path.endswith(OF_F)
             assert not step or np.all(update != 0)
             np.testing.assert_array_equal(scaled[step][path], update * (5 if is_strength else 1))
             np.testing.assert_array_equal(frozen[step][path], update * (0 if is_strength else 1))
 
 
 @pytest.mark.core
-def test_only_leaves_named_alpha_are_strengths():
+def test_only_strengths_and_splines_are_nonlinearities():
     found = {
         jax.tree_util.keystr(path): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(is_nonlinearity(PARAMS))
     }
-    assert [path for path, leaf in found.items() if leaf] == ["['layers'][0]['attention']['alpha']"]
+    prefix = "['layers'][0]['attention']"
+    assert [path for path, leaf in found.items() if leaf] == [
+        f"{prefix}['alpha']",
+        f"{prefix}['spline_values']",
+    ]
     assert len(found) == len(leaves(PARAMS))
 
 
@@ -144,8 +159,8 @@ def test_updates_are_those_of_adamw():
         for step in range(3):
             m, v = 0.9 * m + 0.1 * grad, 0.99 * v + 0.01 * grad**2
             adam = (m / (1 - 0.9 ** (step + 1))) / (np.sqrt(v / (1 - 0.99 ** (step + 1))) + 1e-8)
-            decay = 0.1 * param if param.ndim >= 2 else 0.0
-            rate = float(schedule(step)) * (3.0 if path.endswith("['alpha']") else 1.0)
+            decay = 0.1 * param if is_decayed(path, param) else 0.0
+            rate = float(schedule(step)) * (3.0 if path.endswith(OF_F) else 1.0)
             np.testing.assert_allclose(
                 found[step][path], -rate * (adam + decay), rtol=2e-5, atol=1e-10, err_msg=path
             )
