@@ -52,7 +52,7 @@ def draw_landscape(
             axes.plot(*points.T, "x", color=POINT_COLOR, markersize=8, markeredgewidth=1.8)
         axes.set(xlabel=labels[0], ylabel=labels[1], xlim=extent[:2], ylim=extent[2:])
         axes.set_aspect("equal")
-        axes.set_title(title, fontsize=10)
+        figure.suptitle(title, fontsize=10)
         figure.savefig(path)
 
 
@@ -71,7 +71,8 @@ def _draw_contours(
     # A deep corner (an energy without a minimum) must not use up the colours.
     low, high = (float(np.quantile(energies.compressed(), q)) for q in (floor, 0.9))
     # Levels crowd near the bottom, where the wells are.
+    extend = "both" if floor else "max"
     levels = low + (high - low) * np.linspace(0, 1, 14) ** 1.6
-    filled = axes.contourf(first, second, energies, levels=levels, cmap="cividis", extend="both")
+    filled = axes.contourf(first, second, energies, levels=levels, cmap="cividis", extend=extend)
     axes.contour(first, second, energies, levels=levels, colors="white", linewidths=0.4)
     figure.colorbar(filled, ax=axes, label="energy (nats/β)", format="%.2g")

@@ -61,7 +61,7 @@ def nonlinear_attention(
         every example, the smallest λ that certifies convexity.
       num_steps: T ≥ 0; 0 is plain attention for every F.
       step_size: η > 0; ``None`` is 1/(1+λ), with which one step of an identity head lands on A y
-        from any start; "auto" is one over the Lipschitz bound, at which the energy cannot rise.
+        from any start; "auto" is the certified step, at which the energy cannot rise.
         What "auto" chose is in :func:`attention_descent`'s ``lam`` and ``step_size``, and is a
         constant for derivatives.
       gain: s > 0, the scale of u; ``None`` is 1/d_v.
