@@ -50,7 +50,7 @@ def make_head(
       nonlinearity: F of this head.
       coupling: "pooled", "pairwise" or "elementwise".
       lam: λ, or "auto" for the smallest one that certifies convexity.
-      step_size: η; ``None`` for 1/(1+λ), "auto" for one over the Lipschitz bound.
+      step_size: η; ``None`` for 1/(1+λ), "auto" for the certified step.
       gain: s, or ``None`` for 1/d_v.
     """
     options: dict[str, Any] = {"nonlinearity": nonlinearity, "coupling": coupling, "gain": gain}
