@@ -14,7 +14,6 @@ from hopfield_attn.energies.energy_transformer import (
 from tests import memory_oracles as oracles
 
 pytestmark = pytest.mark.usefixtures("x64")
-core = pytest.mark.core
 
 SHAPES = ((1, 1, 2, 3, 1), (5, 2, 3, 4, 6))
 
@@ -31,7 +30,6 @@ def block(seed, n=5, h=2, dk=3, width=4, m=6):
     return tuple(rng.normal(size=shape) for shape in shapes)
 
 
-@core
 @pytest.mark.parametrize("include_self", [False, True])
 @given(
     shape=st.sampled_from(SHAPES),
@@ -50,7 +48,6 @@ def test_energy_and_gradient_equal_the_formulas(include_self, shape, seed, beta,
     np.testing.assert_allclose(grad, expected[1], rtol=1e-11, atol=1e-12)
 
 
-@core
 def test_padding_changes_nothing_and_a_lone_token_is_finite():
     g, *others = block(0)
     energy, grad = solve(g[:3], *others, beta=0.7)
@@ -66,14 +63,12 @@ def test_padding_changes_nothing_and_a_lone_token_is_finite():
     np.testing.assert_allclose(grad, -hidden @ others[2], rtol=1e-12)
 
 
-@core
 def test_one_beta_serves_all_heads():
     arrays = block(1)
     one, each = (solve(*arrays, beta=beta)[0] for beta in (0.4, jnp.full(2, 0.4)))
     np.testing.assert_allclose(one, each, rtol=1e-15)
 
 
-@core
 @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.3, 2.0]))
 def test_gradient_of_the_lagrangian_is_the_layer_norm(seed, scale):
     rng = np.random.default_rng(seed)
@@ -84,14 +79,12 @@ def test_gradient_of_the_lagrangian_is_the_layer_norm(seed, scale):
     )
 
 
-@core
 def test_the_lagrangian_is_convex():
     x = jnp.asarray(np.random.default_rng(0).normal(size=5))
     hessian = jax.hessian(layer_norm_lagrangian)(x, 1.7, jnp.ones(5), 1e-3)
     assert np.linalg.eigvalsh(hessian)[0] > -1e-12
 
 
-@core
 def test_low_precision_is_accumulated_in_float32_and_large_logits_stay_finite():
     g, wq, wk, memories = (jnp.asarray(a, jnp.bfloat16) for a in block(2))
     energy, grad = solve(100 * g, wq, wk, memories, beta=1.0)
@@ -101,7 +94,6 @@ def test_low_precision_is_accumulated_in_float32_and_large_logits_stay_finite():
     np.testing.assert_allclose(constant, 4 + 4 * np.sqrt(1e-5), rtol=1e-6)
 
 
-@core
 @pytest.mark.usefixtures("no_typechecker")
 @pytest.mark.parametrize(
     ("change", "error", "message"),
@@ -126,7 +118,6 @@ def test_wrong_arguments_of_the_energy_are_named(change, error, message):
         energy_transformer_energy(*arrays, **arguments)
 
 
-@core
 @pytest.mark.usefixtures("no_typechecker")
 @pytest.mark.parametrize(
     ("change", "error", "message"),

@@ -121,7 +121,8 @@ def test_auto_lambda_and_step_reach_the_heads_and_are_reported():
 @pytest.mark.parametrize("mode", ["rematerialised", "implicit"])
 def test_gradient_modes_reach_the_heads(mode):
     def grads(gradient_mode):
-        options = {"gradient_mode": gradient_mode, "num_steps": 40, "alpha_init": -0.5}
+        # So many steps that the implicit gradient is that of the last one, in float32.
+        options = {"gradient_mode": gradient_mode, "num_steps": 80, "alpha_init": -0.5}
         graphdef, params = nnx.split(layer("quadratic", **options))
         loss = jax.jit(jax.grad(lambda p: jnp.sum(nnx.merge(graphdef, p)(inputs()) ** 3)))
         return loss(nnx.to_pure_dict(params))
@@ -129,7 +130,8 @@ def test_gradient_modes_reach_the_heads(mode):
     for ours, expected in zip(
         jax.tree.leaves(grads(mode)), jax.tree.leaves(grads("unrolled")), strict=True
     ):
-        np.testing.assert_allclose(ours, expected, rtol=2e-3, atol=2e-4)
+        scale = float(np.abs(expected).max())
+        np.testing.assert_allclose(ours, expected, atol=2e-3 * scale)
 
 
 def test_cross_attention_reads_the_context_and_its_mask():

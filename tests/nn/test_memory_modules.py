@@ -15,7 +15,6 @@ from hopfield_attn.ops.retrieve import retrieve
 from hopfield_attn.solvers.descent import FELL
 from tests import memory_oracles as oracles
 
-pytestmark = pytest.mark.core
 WIDTH, HEADS = 12, 3
 MASK = jnp.array([[True] * 6, [True] * 4 + [False] * 2])
 STORED_MASK = jnp.array([[True] * 5, [True] * 2 + [False] * 3])

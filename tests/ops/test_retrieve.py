@@ -13,7 +13,6 @@ from hopfield_attn.solvers.descent import FELL, NON_FINITE
 from tests import memory_oracles as oracles
 
 pytestmark = pytest.mark.usefixtures("x64")
-core = pytest.mark.core
 
 STATIC = ("energy", "num_steps", "normalize", "on_sphere", "alpha", "degree")
 solve = jax.jit(retrieval_descent, static_argnames=STATIC)
@@ -39,7 +38,6 @@ def softmax_attention(query, memories, values, beta):
     return e / e.sum(axis=-1, keepdims=True) @ values
 
 
-@core
 def test_golden_numbers_of_one_step_with_values():
     query, memories, values = (
         oracles.mat(3, 4, 0.3),
@@ -55,7 +53,6 @@ def test_golden_numbers_of_one_step_with_values():
     )
 
 
-@core
 @every_name
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -90,7 +87,6 @@ def test_every_step_is_the_published_update_and_energy_never_rises(energy, seed,
             assert found.status[i] == NON_FINITE
 
 
-@core
 @each_kind
 def test_energy_never_rises_in_bfloat16(energy):
     """Up to 1e-5 of its size: the computation is float32, the inputs alone are rounded."""
@@ -109,7 +105,6 @@ def test_energy_never_rises_in_bfloat16(energy):
     assert np.all(found.status == FELL)
 
 
-@core
 @each_kind
 def test_batched_equals_looped(energy):
     query, memories, values, mask = problem()
@@ -130,7 +125,6 @@ def test_batched_equals_looped(energy):
             np.testing.assert_allclose(batched[i, j], looped, rtol=1e-11, atol=1e-13)
 
 
-@core
 def test_leading_axes_broadcast():
     """Shared memories: without leading axes, and with axes of size one."""
     query, memories, _, mask = problem()
@@ -150,7 +144,6 @@ def test_leading_axes_broadcast():
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-11), other, shared[2])
 
 
-@core
 @each_kind
 def test_values_are_read_out_after_one_update_less(energy):
     query, memories, values, mask = problem(1)
@@ -163,7 +156,6 @@ def test_values_are_read_out_after_one_update_less(energy):
     np.testing.assert_allclose(read.x, state.weights @ kept, rtol=1e-11, atol=1e-13)
 
 
-@core
 @each_kind
 def test_padding_and_a_full_mask_change_and_break_nothing(energy):
     query, memories, values, mask = problem(2)
@@ -186,7 +178,6 @@ def test_padding_and_a_full_mask_change_and_break_nothing(energy):
     assert not np.any(out.weights[0, 1])
 
 
-@core
 @each_kind
 def test_the_gradient_by_each_heads_beta_agrees_with_differences(energy):
     query, memories, values, _ = problem(3)
@@ -205,7 +196,6 @@ def separated_patterns(seed, num_patterns=16, width=32):
     return memories / np.linalg.norm(memories, axis=1, keepdims=True)
 
 
-@core
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
 def test_one_update_retrieves_within_the_bounds_of_ramsauer_et_al(factor):
     """Theorem 5, for stored and for corrupted patterns; M = 1."""
@@ -227,7 +217,6 @@ def test_one_update_retrieves_within_the_bounds_of_ramsauer_et_al(factor):
             assert np.all(np.linalg.norm(step - fixed, axis=1) <= slope * distance + 1e-12)
 
 
-@core
 def test_corrupted_patterns_are_retrieved_at_once_if_separated_and_later_or_never_if_not():
     memories = separated_patterns(4)
     noisy = memories + 0.1 * np.random.default_rng(0).normal(size=memories.shape)
@@ -243,7 +232,6 @@ def test_corrupted_patterns_are_retrieved_at_once_if_separated_and_later_or_neve
     np.testing.assert_allclose(after[0.1, 60], mean, atol=1e-2)
 
 
-@core
 @every_name
 def test_stored_patterns_are_stationary_for_every_energy_that_separates_them(energy):
     memories = np.eye(4) * 1.5
@@ -255,7 +243,6 @@ def test_stored_patterns_are_stationary_for_every_energy_that_separates_them(ene
         np.testing.assert_allclose(found.x, expected, atol=1e-14)
 
 
-@core
 def test_auto_beta_is_the_separating_one_and_held_constant():
     query, memories, _, mask = problem(6)
     options = {"mask": mask, "num_steps": 1, "normalize": True}
@@ -270,7 +257,6 @@ def test_auto_beta_is_the_separating_one_and_held_constant():
     assert np.all(np.isfinite(grad))
 
 
-@core
 def test_normalised_retrieval_knows_no_scale_and_survives_zeros():
     query, memories, _, _ = problem(7)
     options = {"beta": 3.0, "num_steps": 2, "normalize": True}
@@ -281,7 +267,6 @@ def test_normalised_retrieval_knows_no_scale_and_survives_zeros():
     assert np.all(np.isfinite(grad))
 
 
-@core
 def test_the_sphere_is_the_default_of_the_dense_energies_alone_and_can_be_left():
     query, memories, _, _ = problem(8)
     for energy in oracles.ENERGIES:
@@ -296,7 +281,6 @@ def test_the_sphere_is_the_default_of_the_dense_energies_alone_and_can_be_left()
     assert np.all(np.diff(on.energies) <= 1e-13)
 
 
-@core
 def test_a_query_out_of_reach_stays_and_says_so():
     memories = np.array([[0.0, 0.0], [3.0, 0.0]])
     query = np.array([[50.0, 0.0], [0.2, 0.0], [1.5, 0.0]])
@@ -306,7 +290,6 @@ def test_a_query_out_of_reach_stays_and_says_so():
     np.testing.assert_array_equal(found.weights, [[0, 0], [1, 0], [0.5, 0.5]])
 
 
-@core
 @pytest.mark.parametrize(
     ("energy", "dtype"),
     [(name, jnp.bfloat16) for name in oracles.ENERGIES] + [("fenchel_young", jnp.float16)],
@@ -327,7 +310,6 @@ def test_large_logits_of_low_precision_stay_finite(dtype, energy):
     )
 
 
-@core
 def test_jit_equals_eager_and_zero_steps_return_the_query():
     query, memories, _, mask = problem(9)
     options = {"mask": jnp.asarray(mask[0, 0]), "beta": 1.0, "num_steps": 2}
@@ -339,7 +321,6 @@ def test_jit_equals_eager_and_zero_steps_return_the_query():
     np.testing.assert_array_equal(solve(query, memories, beta=1.0, num_steps=0).x, query)
 
 
-@core
 @pytest.mark.usefixtures("no_typechecker")
 @pytest.mark.parametrize(
     ("change", "error", "message"),

@@ -11,7 +11,7 @@ from hopfield_attn.solvers.descent import FELL, ROSE
 from tests import oracles
 from tests.problems import random_head
 
-pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def joint_energy(weights, F, coupling="pooled", lam=0.5):

@@ -8,7 +8,7 @@ from hopfield_attn.solvers.spectrum import hessian_spectrum
 from tests import oracles
 from tests.problems import head_energy, random_head
 
-pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.mark.parametrize("coupling", oracles.COUPLINGS)
