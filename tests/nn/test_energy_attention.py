@@ -131,7 +131,7 @@ def test_gradient_modes_reach_the_heads(mode):
         jax.tree.leaves(grads(mode)), jax.tree.leaves(grads("unrolled")), strict=True
     ):
         scale = float(np.abs(expected).max())
-        np.testing.assert_allclose(ours, expected, atol=2e-3 * scale)
+        np.testing.assert_allclose(ours, expected, atol=2e-3 * scale + 1e-5)
 
 
 def test_cross_attention_reads_the_context_and_its_mask():
