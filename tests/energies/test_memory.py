@@ -11,7 +11,6 @@ from hopfield_attn.energies.memory import MEMORY_ENERGIES, memory_energy, memory
 from tests import memory_oracles as oracles
 
 pytestmark = pytest.mark.usefixtures("x64")
-core = pytest.mark.core
 
 SHAPES = ((1, 1), (5, 4))
 PARAMETERS = [(name, {}) for name in oracles.ENERGIES]
@@ -45,7 +44,6 @@ def problems(draw):
 betas = st.sampled_from([0.05, 0.5, 1.0, 3.0])
 
 
-@core
 @every_energy
 @given(problem=problems(), beta=betas)
 def test_energy_weights_and_one_step_equal_the_published_ones(energy, parameters, problem, beta):
@@ -64,7 +62,6 @@ def test_energy_weights_and_one_step_equal_the_published_ones(energy, parameters
     )
 
 
-@core
 @every_energy
 def test_a_masked_memory_has_no_part_whatever_it_holds(energy, parameters):
     rng = np.random.default_rng(0)
@@ -79,7 +76,6 @@ def test_a_masked_memory_has_no_part_whatever_it_holds(energy, parameters):
     np.testing.assert_allclose(weights, np.append(kept[2], [0, 0]), rtol=1e-13)
 
 
-@core
 @every_name
 def test_without_memories_there_is_no_interaction(energy):
     query, memories, mask = np.ones(4), np.ones((5, 4)), np.zeros(5, bool)
@@ -92,7 +88,6 @@ def test_without_memories_there_is_no_interaction(energy):
     assert not any(np.any(leaf) for leaf in by_memories)
 
 
-@core
 def test_golden_numbers_of_the_fenchel_young_energy():
     """The published energy has a constant more."""
     memories, queries = oracles.mat(6, 4, 1.0), oracles.mat(3, 4, 0.3)
@@ -108,7 +103,6 @@ def test_golden_numbers_of_the_fenchel_young_energy():
     np.testing.assert_allclose(after, [0.339959806112, 0.357243448975, 0.400834300819], atol=1e-12)
 
 
-@core
 @pytest.mark.parametrize(("energy", "alpha"), [("modern_hopfield", 1.0), ("fenchel_young", 1.5)])
 def test_with_the_published_constant_the_energy_is_not_negative(energy, alpha):
     rng = np.random.default_rng(1)
@@ -119,7 +113,6 @@ def test_with_the_published_constant_the_energy_is_not_negative(energy, alpha):
         assert value + constant >= -1e-12
 
 
-@core
 def test_the_rows_that_must_agree_do():
     query, memories, mask = np.ones(3) / 2, oracles.mat(5, 3, 0.2), np.ones(5, bool)
     modern = solve(query, memories, mask, energy="modern_hopfield", beta=2.0)
@@ -134,7 +127,6 @@ def test_the_rows_that_must_agree_do():
     np.testing.assert_allclose(softmax1[2], modern[2][:-1], rtol=1e-14)
 
 
-@core
 def test_epanechnikov_has_compact_support():
     memories, mask, beta = np.array([[0.0, 0.0], [4.0, 0.0]]), np.ones(2, bool), 2.0
     options = {"energy": "epanechnikov", "beta": beta}
@@ -152,7 +144,6 @@ def test_epanechnikov_has_compact_support():
     np.testing.assert_array_equal(second(jnp.array([0.0, 9.0])), np.zeros((2, 2)))
 
 
-@core
 @pytest.mark.parametrize(
     ("energy", "parameters"), [row for row in PARAMETERS if row[0] != "epanechnikov"]
 )
@@ -167,7 +158,6 @@ def test_the_interaction_is_convex_in_the_similarities(energy, parameters):
         assert fn((a + b) / 2) <= (fn(a) + fn(b)) / 2 + 1e-12
 
 
-@core
 @every_name
 def test_only_the_dense_energies_are_unbounded_below(energy):
     memories, mask = oracles.mat(5, 4, 0.2), np.ones(5, bool)
@@ -175,14 +165,12 @@ def test_only_the_dense_energies_are_unbounded_below(energy):
     assert MEMORY_ENERGIES[energy].on_sphere == (energy in oracles.ON_SPHERE) == (far[1] < far[0])
 
 
-@core
 @every_name
 def test_second_derivatives_are_finite_at_zero(energy):
     hessian = jax.hessian(lambda q: memory_energy(q, jnp.eye(3), energy=energy, beta=1.0))
     assert np.all(np.isfinite(jax.jit(hessian)(jnp.zeros(3))))
 
 
-@core
 @every_name
 def test_bfloat16_is_accumulated_in_float32_and_large_logits_stay_finite(energy):
     dtype = jnp.bfloat16
@@ -195,7 +183,6 @@ def test_bfloat16_is_accumulated_in_float32_and_large_logits_stay_finite(energy)
     assert np.all(np.isfinite([value, *weights])) == (energy != "dense_exponential")
 
 
-@core
 def test_every_row_is_documented_and_known_to_the_oracles():
     assert tuple(MEMORY_ENERGIES) == (
         "modern_hopfield",
@@ -209,7 +196,6 @@ def test_every_row_is_documented_and_known_to_the_oracles():
     assert all(f"    {name}  " in (memory_energy.__doc__ or "") for name in MEMORY_ENERGIES)
 
 
-@core
 @pytest.mark.usefixtures("no_typechecker")
 @pytest.mark.parametrize(
     ("change", "error", "message"),

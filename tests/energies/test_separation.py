@@ -6,7 +6,7 @@ import pytest
 from hopfield_attn.energies.separation import MAX_SEPARATION, separating_beta
 from tests import memory_oracles as oracles
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("x64")]
+pytestmark = pytest.mark.usefixtures("x64")
 solve = jax.jit(separating_beta)
 
 

@@ -8,7 +8,7 @@ from hopfield_attn import descend, nonlinearities
 from hopfield_attn.solvers.rules import anderson, backtrack, damped_fixed_point
 from tests.problems import head_energy, random_head
 
-pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def test_damped_fixed_point_averages_the_state_and_its_image():
