@@ -19,7 +19,7 @@ import optax  # noqa: E402
 
 from hopfield_attn import attention_energy, descend, nonlinearities, retrieve  # noqa: E402
 from hopfield_attn.analysis.landscape import draw_landscape  # noqa: E402
-from hopfield_attn.analysis.nonlinearity_plot import draw_nonlinearities  # noqa: E402
+from hopfield_attn.analysis.nonlinearity_plot import draw_nonlinearity  # noqa: E402
 from hopfield_attn.energies.attention import COUPLINGS  # noqa: E402
 from hopfield_attn.energies.memory import MEMORY_ENERGIES, memory_energy  # noqa: E402
 from hopfield_attn.files import replace_generated, write_text  # noqa: E402
@@ -46,7 +46,7 @@ def draw_family(name: str) -> None:
     }
     if not has_strength:
         families = {name: nonlinearities.make_nonlinearity(name)}
-    draw_nonlinearities(PICTURES / f"F_{name}.png", families)
+    draw_nonlinearity(PICTURES / f"F_{name}.png", families, u_range=(-3.0, 3.0))
 
 
 def trail(energy_fn, start, step_size):

@@ -1,6 +1,7 @@
 """The mathematics in plain NumPy and float64, written apart from the library."""
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 FAMILIES = ("identity", "quadratic", "cubic", "exponential", "log_cosh", "square", "exp")
 COUPLINGS = ("pooled", "pairwise", "elementwise")
@@ -21,6 +22,27 @@ def nonlinearity(name, u, alpha):
         "exp": lambda: (np.exp(u), np.exp(u)),
     }
     return table[name]()
+
+
+def curvature(name, u, alpha):
+    """F''(u) of a family; "spline" is the default one, through u²/2 at nine knots."""
+    table = {
+        "identity": lambda: np.zeros_like(u),
+        "quadratic": lambda: alpha + np.zeros_like(u),
+        "cubic": lambda: 2 * alpha * u,
+        "exponential": lambda: alpha * np.exp(alpha * u),
+        "log_cosh": lambda: alpha / np.cosh(u) ** 2,
+        "square": lambda: 2 + np.zeros_like(u),
+        "exp": lambda: np.exp(u),
+        "spline": lambda: alpha * _spline_curvature(u),
+    }
+    return table[name]()
+
+
+def _spline_curvature(u):
+    knots = np.linspace(-4, 4, 9)
+    inner = CubicSpline(knots, knots**2 / 2, bc_type="natural")
+    return np.where(np.abs(u) <= 4, inner(np.clip(u, -4, 4), 2), 0.0)
 
 
 def softmax_weights(q, k, mask=None):
@@ -86,3 +108,31 @@ def lipschitz(y, weights, *, coupling, lam, gain, max_abs_curvature):
     else:
         size = np.max(np.abs(weights @ y))
     return 1 + lam + gain * max_abs_curvature * size
+
+
+def interaction_matrix(y, weights, coupling, bend=None):
+    """B(F''): what F'' takes off the Hessian, over the flattened state; ``None``: F'' = 1.
+
+    ``bend`` is F'' at what F meets: (m,) pooled, (n, m) pairwise, (n, d_v) elementwise.
+    """
+    n, d = weights.shape[0], y.shape[1]
+    if coupling == "pooled":
+        left = (weights[:, :, None] * y[None]).transpose(1, 0, 2).reshape(len(y), n * d)
+        return left.T @ ((1.0 if bend is None else bend[:, None]) * left)
+    blocks = np.zeros((n, d, n, d))
+    bend = np.ones((n, len(y) if coupling == "pairwise" else d)) if bend is None else bend
+    for i in range(n):
+        if coupling == "pairwise":
+            blocks[i, :, i] = y.T @ ((weights[i] * bend[i])[:, None] * y)
+        else:
+            blocks[i, :, i] = np.diag(bend[i] * (weights[i] @ y))
+    return blocks.reshape(n * d, n * d)
+
+
+def hessian(x, y, weights, *, name, alpha, coupling, lam, gain):
+    """M8, dense, over the flattened state."""
+    inner = x @ y.T
+    met = {"pooled": np.sum(weights * inner, axis=0), "pairwise": inner, "elementwise": x}[coupling]
+    bend = curvature(name, gain * met, alpha)
+    taken = interaction_matrix(y, weights, coupling, bend)
+    return (1 + lam) * np.eye(x.size) - gain * taken

@@ -1,6 +1,7 @@
 """The type of a non-linearity F(u; α): a function, its parameters, and what is known of F''."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,7 @@ class Nonlinearity:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether F'' is known to be bounded for every value of the parameters."""
+        """Whether F'' is known to be bounded, whatever the parameters."""
         return self.curvature_fn is not None and self.growth in ("linear", "quadratic")
 
     @property
@@ -137,12 +138,13 @@ def as_nonlinearity(
       nonlinearity: a :class:`Nonlinearity`, or F itself: a JAX function that works elementwise and
         can be differentiated twice.
       curvature_range: (inf F'', sup F'') where known. Without it nothing can be certified.
-      growth: "linear", "quadratic" or "faster" as |u| → ∞, where known; with a bounded curvature
-        range it is at most "quadratic".
+      growth: "linear", "quadratic" or "faster" as |u| → ∞, where known ("faster": than u², on one
+        side at least); ``None`` is "quadratic", the most there can be, where F'' is bounded.
 
     Raises:
       TypeError: if it is neither.
-      ValueError: for an unknown growth.
+      ValueError: for an unknown growth, a "faster" one where F'' is bounded, and a curvature range
+        whose ends are in the wrong order.
 
     Example:
       >>> F = as_nonlinearity(jnp.sin, curvature_range=(-1.0, 1.0), growth="linear")
@@ -156,9 +158,15 @@ def as_nonlinearity(
             "nonlinearity must be a Nonlinearity (hopfield_attn.nonlinearities has the families) "
             f"or a scalar function F(u); got {nonlinearity!r}"
         )
+    is_bounded = curvature_range is not None and _is_bounded(curvature_range)
     if growth is not None:
         check_choice("growth", growth, GROWTHS)
-    elif curvature_range is not None:
+        if growth == "faster" and is_bounded:
+            raise ValueError(
+                "growth must be 'linear' or 'quadratic' where F'' is bounded; got 'faster' with "
+                f"curvature_range={curvature_range}"
+            )
+    elif is_bounded:
         growth = "quadratic"
     user_fn = nonlinearity
     return Nonlinearity(
@@ -167,6 +175,17 @@ def as_nonlinearity(
         None if curvature_range is None else _Constant(tuple(curvature_range)),
         growth,
     )
+
+
+def _is_bounded(curvature_range: CurvatureRange) -> bool:
+    """Whether both ends are finite; ends that are traced have no number yet and count as such."""
+    if any(isinstance(end, jax.core.Tracer) for end in curvature_range):
+        return True
+    low, high = (float(end) for end in curvature_range)
+    # NaN fails too: every comparison with NaN is false.
+    if not low <= high:
+        raise ValueError(f"curvature_range must be (inf F'', sup F''); got {curvature_range}")
+    return math.isfinite(low) and math.isfinite(high)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from hopfield_attn.checks import check_at_least, check_choice, check_count
 from hopfield_attn.energies.attention import COUPLINGS, check_head, default_gain
-from hopfield_attn.energies.interaction import INTERACTIONS
+from hopfield_attn.energies.interaction import INTERACTIONS, has_cubic_interaction
 from hopfield_attn.energies.nonlinearity import Nonlinearity, as_nonlinearity
 from hopfield_attn.typing import Array, Bool, Int, Scalar, ScalarLike, State, Values, Weights
 
@@ -31,11 +31,17 @@ class Regime(NamedTuple):
       status: 0 convex: one well; 1 coercive: bounded below, several wells are possible; 2
         unbounded: no minimum is promised, finite T only. See :data:`REGIME_NAMES`.
       is_certified: whether that is proved; if not, it rests on power iteration or samples of F''.
+        Of a coercive head it is proved that there is a minimum; whether there are several is open.
       contraction: factor in [0, 1) by which a step of ``step_size`` brings two states closer, where
         convex and certified; 1 elsewhere: none is promised.
       softening: upper bound on what F'' takes off 1 + λ in the Hessian; convex where it is smaller.
       softening_estimate: the same from below, by power iteration.
       stiffening: upper bound on what F'' adds to 1 + λ.
+      interaction_bound: rigorous upper bound on what F'' is multiplied with: λ_max(G), pooled;
+        max_i Σ_j A_ij ‖y_j‖², pairwise; max |A y|, elementwise. Without the gain s.
+      interaction_estimate: the same from below.
+      max_curvature: sup F'', as stated or as sampled.
+      max_abs_curvature: sup |F''|.
       convex_lam: the smallest λ ≥ 0 that certifies convexity, with the margin.
       step_size: 1/(1 + λ + stiffening): descent with it never lets the energy rise. 0 where F'' has
         no lower bound: no step is certified.
@@ -47,6 +53,10 @@ class Regime(NamedTuple):
     softening: Scalar
     softening_estimate: Scalar
     stiffening: Scalar
+    interaction_bound: Scalar
+    interaction_estimate: Scalar
+    max_curvature: Scalar
+    max_abs_curvature: Scalar
     convex_lam: Scalar
     step_size: Scalar
 
@@ -72,8 +82,9 @@ def regime(
     * coercive  if not, and F grows linearly: the norm wins in the end;
     * unbounded otherwise.
 
-    For a quadratic F, whose F'' is constant, "unbounded" is certified too, where power iteration
-    has found a direction of negative curvature.
+    "unbounded" is certified for a quadratic F, whose F'' is constant, where power iteration has
+    found a direction of negative curvature; for an F that is convex or concave and grows faster,
+    where it interacts at all; and for a cubic F unless its cubes are seen to cancel.
 
     Args:
       y: values, (m, d_v).
@@ -84,7 +95,7 @@ def regime(
       lam: λ ≥ 0.
       gain: s > 0; ``None`` is 1/d_v.
       x: the state at which an F without bounds is sampled, (n, d_v); ``None`` is A y.
-      margin: relative, for ``convex_lam``.
+      margin: > 0, relative, for ``convex_lam``: 1 + λ = (1 + margin) · softening.
       num_iterations: power iterations.
 
     Returns:
@@ -92,7 +103,8 @@ def regime(
 
     Raises:
       TypeError: if an array is not floating-point or F is not a function.
-      ValueError: for shapes that do not fit, an unknown coupling, numbers out of range.
+      ValueError: for shapes that do not fit, an F with one α a head, an unknown coupling, numbers
+        out of range.
 
     Example:
       >>> from hopfield_attn import nonlinearities
@@ -107,22 +119,28 @@ def regime(
     """
     F = as_nonlinearity(nonlinearity)
     check_head(y, weights, coupling=coupling, lam=lam, gain=gain, x=x)
-    check_at_least(0, margin=margin)
+    check_at_least(0, exclusive=True, margin=margin)
     check_count(1, num_iterations=num_iterations)
+    _check_one_head(F)
     y, weights = _promote(y, weights)
     s = default_gain(y.shape[-1]) if gain is None else gain
-    interaction = INTERACTIONS[coupling](y, weights, num_iterations=num_iterations)
+    bounds = INTERACTIONS[coupling](y, weights, num_iterations=num_iterations)
     if F.curvature_fn is None:
         low, high = _sampled_curvature(F, weights @ y if x is None else x, y, weights, coupling, s)
     else:
         low, high = (jnp.asarray(bound, y.dtype) for bound in F.curvature_range)
     up, down = jnp.maximum(high, 0.0), jnp.maximum(-low, 0.0)
-    softening = s * jnp.maximum(_times(up, interaction.upper), _times(down, interaction.opposite))
-    stiffening = s * jnp.maximum(_times(down, interaction.upper), _times(up, interaction.opposite))
-    estimate = s * jnp.maximum(_times(up, interaction.lower), _times(down, interaction.opposite))
+    softening = s * jnp.maximum(_times(up, bounds.upper), _times(down, bounds.opposite))
+    stiffening = s * jnp.maximum(_times(down, bounds.upper), _times(up, bounds.opposite))
+    estimate = s * jnp.maximum(_times(up, bounds.lower), _times(down, bounds.opposite_lower))
     limit = 1.0 + jnp.asarray(lam, y.dtype)
     step_size = 1.0 / (limit + stiffening)
-    status, is_certified = _decide(F, softening < limit, estimate > limit, low == high)
+    status, is_certified = _decide(F, softening < limit, estimate > limit, low, high)
+    if F.name == "cubic" and F.alpha is not None:
+        is_certified |= (estimate > limit) & has_cubic_interaction(y, weights, coupling=coupling)
+    # An F of which nothing is known does no harm where nothing interacts; a NaN proves nothing.
+    is_certified |= (bounds.upper == 0) & (bounds.opposite == 0)
+    is_certified &= ~jnp.isnan(softening + stiffening)
     is_safe = (status == CONVEX) & is_certified & jnp.isfinite(stiffening)
     return Regime(
         status=status,
@@ -132,6 +150,10 @@ def regime(
         softening=softening,
         softening_estimate=estimate,
         stiffening=stiffening,
+        interaction_bound=jnp.maximum(bounds.upper, bounds.opposite),
+        interaction_estimate=jnp.maximum(bounds.lower, bounds.opposite_lower),
+        max_curvature=high,
+        max_abs_curvature=jnp.maximum(jnp.abs(low), jnp.abs(high)),
         convex_lam=jnp.maximum((1.0 + margin) * softening - 1.0, 0.0),
         step_size=step_size,
     )
@@ -141,7 +163,7 @@ def auto_lam(
     y: Values,
     weights: Weights,
     *,
-    nonlinearity: Nonlinearity,
+    nonlinearity: Nonlinearity | Callable[[Any], Array],
     coupling: str,
     gain: ScalarLike | None = None,
 ) -> Scalar:
@@ -167,7 +189,7 @@ def auto_step_size(
     y: Values,
     weights: Weights,
     *,
-    nonlinearity: Nonlinearity,
+    nonlinearity: Nonlinearity | Callable[[Any], Array],
     coupling: str,
     lam: ScalarLike,
     gain: ScalarLike | None = None,
@@ -191,7 +213,10 @@ def auto_step_size(
     return jax.lax.stop_gradient(found.step_size)
 
 
-def _require_bounds(F: Nonlinearity, argument: str) -> Nonlinearity:
+def _require_bounds(
+    nonlinearity: Nonlinearity | Callable[[Any], Array], argument: str
+) -> Nonlinearity:
+    F = as_nonlinearity(nonlinearity)
     if F.is_bounded:
         return F
     reason = (
@@ -214,18 +239,29 @@ def _times(curvature: Array, bound: Array) -> Array:
 
 
 def _decide(
-    F: Nonlinearity, is_convex: Array, is_indefinite: Array, is_constant: Array
+    F: Nonlinearity, is_convex: Array, is_indefinite: Array, low: Array, high: Array
 ) -> tuple[Array, Array]:
-    """(status, is_certified)."""
-    known = F.curvature_fn is not None
+    """(status, is_certified) of an F with F'' in [low, high]."""
+    is_known = jnp.asarray(F.curvature_fn is not None)
     if F.growth == "linear":
-        return jnp.where(is_convex, CONVEX, COERCIVE), jnp.asarray(known)
+        return jnp.where(is_convex, CONVEX, COERCIVE), is_known
     if F.growth == "quadratic":
         # Between the two bounds the estimate decides, and nothing is certified.
+        is_constant = low == high
         status = jnp.where(is_convex | ~is_indefinite & is_constant, CONVEX, UNBOUNDED)
-        return status, jnp.asarray(known) & (is_convex | is_indefinite & is_constant)
-    is_certified = jnp.asarray(known and F.growth == "faster")
-    return jnp.where(is_convex, CONVEX, UNBOUNDED), is_certified
+        return status, is_known & (is_convex | is_indefinite & is_constant)
+    # Convex or concave: it falls without end on one side, and on the other stays above a line.
+    escapes = F.growth == "faster" and ((low >= 0) & jnp.isinf(high) | (high <= 0) & jnp.isinf(low))
+    return jnp.where(is_convex, CONVEX, UNBOUNDED), is_known & (is_convex | is_indefinite & escapes)
+
+
+def _check_one_head(F: Nonlinearity) -> None:
+    for name, leaf, rank in (("alpha", F.alpha, 0), ("values", F.values, 1)):
+        if leaf is not None and jnp.ndim(leaf) != rank:
+            raise ValueError(
+                f"{name} must have {rank} axes, those of one head; got shape {jnp.shape(leaf)}: "
+                "vmap over F.per_head(num_heads)"
+            )
 
 
 def _sampled_curvature(

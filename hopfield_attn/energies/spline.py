@@ -8,12 +8,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from hopfield_attn.checks import check_shape
+from hopfield_attn.checks import check_rank, check_shape
 from hopfield_attn.energies.nonlinearity import CurvatureRange, Nonlinearity
 from hopfield_attn.typing import Array, Float, ScalarLike
 
 DEFAULT_KNOTS = tuple(float(knot) for knot in np.linspace(-4.0, 4.0, 9))
 """Nine knots over the range that s·u has with the default gain."""
+
+
+# In TF32 or bfloat16 passes s'' would jump at the knots, and its bounds would not hold.
+_matmul = functools.partial(jnp.matmul, precision="highest")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +52,16 @@ class NaturalSpline:
 
     def __call__(self, u: Float[Array, "..."], values: Float[Array, "K"]) -> Float[Array, "..."]:
         """Returns s(u), elementwise."""
+        check_rank(1, "K", values=values)
         knots = jnp.asarray(self.knots, u.dtype)
         values = values.astype(u.dtype)
         curvatures = self.curvatures(values)
-        inside = jnp.clip(u, knots[0], knots[-1])
+        # Not clipped, which would halve the derivative at an end; and far outside, where the line
+        # is taken, the powers of w would overflow and make the line's derivative NaN.
+        inside = jnp.where((u < knots[0]) | (u > knots[-1]), knots[0], u)
         k = jnp.clip(jnp.searchsorted(knots, inside, side="right") - 1, 0, len(self.knots) - 2)
         length = knots[k + 1] - knots[k]
-        # From u, not from the clipped one: there the derivative is 0 on one side of an end.
-        w = (knots[k + 1] - u) / length
+        w = (knots[k + 1] - inside) / length
         r = 1 - w
         bend = (w**3 - w) * curvatures[k] + (r**3 - r) * curvatures[k + 1]
         cubic = w * values[k] + r * values[k + 1] + bend * length**2 / 6
@@ -67,11 +73,11 @@ class NaturalSpline:
 
     def curvatures(self, values: Float[Array, "K"]) -> Float[Array, "K"]:
         """M = s''(t) at the knots."""
-        return jnp.asarray(_curvature_map(self.knots), values.dtype) @ values
+        return _matmul(jnp.asarray(_curvature_map(self.knots), values.dtype), values)
 
     def _line(self, u: Array, values: Array, end: int) -> Array:
         """The tangent at the first (0) or the last (−1) knot."""
-        slopes = jnp.asarray(_end_slope_map(self.knots)[end], values.dtype) @ values
+        slopes = _matmul(jnp.asarray(_end_slope_map(self.knots)[end], values.dtype), values)
         return values[end] + slopes * (u - self.knots[end])
 
 
@@ -114,7 +120,7 @@ def default_spline_values(knots: tuple[float, ...] = DEFAULT_KNOTS) -> np.ndarra
 
 
 def fit_spline(
-    fn: Callable[[Any], Array], *, knots: tuple[float, ...] = DEFAULT_KNOTS
+    fn: Callable[[Any], Any], *, knots: tuple[float, ...] = DEFAULT_KNOTS
 ) -> Nonlinearity:
     """The spline with α = 1 that equals ``fn`` at the knots: s(u) = fn(u) − u there.
 
@@ -122,7 +128,7 @@ def fit_spline(
     derivative of ``fn`` is 0 there; outside, the spline goes on as its tangent.
 
     Args:
-      fn: any scalar JAX function.
+      fn: any scalar function, of JAX or not: it is called with one number at a time.
       knots: where to meet it.
 
     Example:
@@ -130,8 +136,8 @@ def fit_spline(
       >>> bool(jnp.allclose(F(u), jnp.tanh(u)))
       True
     """
-    at = jnp.asarray(knots, float)
-    return spline(1.0, fn(at) - at, knots=knots)
+    shape = [fn(knot) - knot for knot in np.asarray(knots)]
+    return spline(1.0, jnp.asarray(shape, float), knots=knots)
 
 
 @dataclasses.dataclass(frozen=True)

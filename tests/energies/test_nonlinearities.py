@@ -116,9 +116,54 @@ def test_user_function_is_accepted_and_its_curvature_must_be_stated():
     assert float(nl.as_nonlinearity(jnp.tanh, curvature_range=(-0.8, 0.8)).max_curvature) == 0.8
 
 
+@pytest.mark.parametrize("name", [*oracles.FAMILIES, "spline"])
+def test_growth_is_that_of_the_function(name):
+    F = nl.make_nonlinearity(name, 0.5)
+    far, farther = (max(abs(float(F(u))) for u in (scale, -scale)) for scale in (40.0, 80.0))
+    power = np.log2(farther / far)
+    expected = {"linear": power < 1.1, "quadratic": 1.8 < power < 2.1, "faster": power > 2.5}
+    assert expected[F.growth]
+    assert F.is_bounded == (name not in ("cubic", "exponential", "exp"))
+    assert F.is_bounded == bool(np.isfinite(F.max_abs_curvature))
+
+
+def test_growth_of_a_users_function_follows_from_what_is_stated():
+    stated = nl.as_nonlinearity
+    assert (stated(jnp.sin).growth, stated(jnp.sin).is_bounded) == (None, False)
+    F = stated(jnp.sin, curvature_range=(-1.0, 1.0))
+    assert (F.growth, F.is_bounded) == ("quadratic", True)
+    F = stated(jnp.sin, curvature_range=(-1.0, 1.0), growth="linear")
+    assert (F.growth, F.is_bounded) == ("linear", True)
+    F = stated(jnp.exp, curvature_range=(0.0, jnp.inf))
+    assert (F.growth, F.is_bounded) == (None, False)
+
+
+def test_per_head_gives_every_parameter_an_axis_of_heads():
+    values = jnp.arange(9.0)
+    F = nl.spline(0.5, values).per_head(3)
+    np.testing.assert_array_equal(F.alpha, [0.5] * 3)
+    np.testing.assert_array_equal(F.values, np.tile(values, (3, 1)))
+    F = nl.spline(jnp.arange(3.0), jnp.tile(values, (3, 1))).per_head(3)
+    np.testing.assert_array_equal(F.alpha, [0, 1, 2])
+    assert F.values.shape == (3, 9)
+    assert jax.tree.leaves(nl.identity().per_head(3)) == []
+    for good in (nl.quadratic(0.5), nl.quadratic(jnp.ones(3)), F, nl.identity()):
+        good.check_heads(3)
+
+
 @pytest.mark.usefixtures("no_typechecker")
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"'quadratc'; did you mean 'quadratic'\?"):
         nl.make_nonlinearity("quadratc")
     with pytest.raises(TypeError, match="got 3"):
         nl.as_nonlinearity(3)  # type: ignore[arg-type]
+    for stated, message in (
+        ({"growth": "slow"}, "growth must be one of 'linear', 'quadratic', 'faster'; got 'slow'"),
+        ({"growth": "faster", "curvature_range": (0, 1)}, "where F'' is bounded; got 'faster'"),
+        ({"curvature_range": (1.0, 0.0)}, r"\(inf F'', sup F''\); got \(1.0, 0.0\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nl.as_nonlinearity(jnp.sin, **stated)
+    message = r"alpha must be a scalar or have one entry a head, shape \(3,\); got \(2,\)"
+    with pytest.raises(ValueError, match=message):
+        nl.quadratic(jnp.ones(2)).check_heads(3)
