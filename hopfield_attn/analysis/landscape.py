@@ -75,4 +75,4 @@ def _draw_contours(
     levels = low + (high - low) * np.linspace(0, 1, 14) ** 1.6
     filled = axes.contourf(first, second, energies, levels=levels, cmap="cividis", extend=extend)
     axes.contour(first, second, energies, levels=levels, colors="white", linewidths=0.4)
-    figure.colorbar(filled, ax=axes, label="energy (nats/β)", format="%.2g")
+    figure.colorbar(filled, ax=axes, label="energy (nats/β)", format="%.3g")

@@ -9,7 +9,6 @@ from flax import nnx
 from hopfield_attn import nonlinear_attention, nonlinearities
 from hopfield_attn.nn import EnergyAttention
 
-pytestmark = pytest.mark.core
 WIDTH, HEADS = 16, 4
 MASK = jnp.array([[True] * 6, [True] * 4 + [False] * 2])
 

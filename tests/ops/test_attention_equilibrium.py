@@ -11,7 +11,7 @@ from hopfield_attn.ops.weights import attention_weights
 from hopfield_attn.solvers.equilibrium import CONVERGED, DIVERGED
 from tests import oracles
 
-pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
+pytestmark = pytest.mark.usefixtures("x64")
 
 SHAPE = (2, 4, 6, 2, 3)
 settle = jax.jit(
