@@ -13,6 +13,7 @@ from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
 from hopfield_attn.energies.regimes import Regime, interaction_arguments, regime
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.ops.heads import make_head, over_heads
+from hopfield_attn.solvers import descent
 from hopfield_attn.solvers.spectrum import hessian_spectrum
 from hopfield_attn.typing import Array, Float, Int, ScalarLike, Values, Weights
 
@@ -216,11 +217,10 @@ def _slope(F: Nonlinearity, x: Array, y: Array, weights: Array, coupling: str, s
 def _outcome(seen: dict[str, Array], tolerance: float) -> Array:
     energies, residuals = seen["energies"], seen["residuals"]
     size = jnp.maximum(1.0, jnp.linalg.norm(seen["states"][-1]))
-    rounding = 32 * jnp.finfo(energies.dtype).eps * (1 + jnp.max(jnp.abs(energies)))
+    status = descent.descent_status(energies, residuals)
     outcome = jnp.where(residuals[-1] <= tolerance * size, CONVERGED, NOT_CONVERGED)
     is_collapsed = (seen["distances"][-1] <= tolerance) & (outcome == CONVERGED)
     outcome = jnp.where(is_collapsed, COLLAPSED, outcome)
-    outcome = jnp.where(jnp.any(jnp.diff(energies) > rounding), ROSE, outcome)
-    is_finite = jnp.all(jnp.isfinite(energies)) & jnp.all(jnp.isfinite(residuals))
+    outcome = jnp.where(status == descent.ROSE, ROSE, outcome)
     runs_away = residuals[-1] > 1e3 * (1 + residuals[0])
-    return jnp.where(~is_finite | runs_away, DIVERGED, outcome)
+    return jnp.where((status == descent.NON_FINITE) | runs_away, DIVERGED, outcome)

@@ -66,7 +66,7 @@ def interaction_upper_bound(y: Values, weights: Weights, *, num_iterations: int)
     scaled = jnp.sqrt(sizes)[:, None] * y
     gram = _matmul(scaled.T, scaled) if y.shape[1] <= y.shape[0] else _matmul(scaled, scaled.T)
     schur = jnp.linalg.eigvalsh(gram)[-1]
-    positive = _largest_ratio(_gram_product(jnp.abs(y), weights), y[:, 0], num_iterations)
+    positive = _largest_ratio(gram_product(jnp.abs(y), weights), y[:, 0], num_iterations)
     return jnp.minimum(schur, positive) * (1 + _slack(y, weights))
 
 
@@ -89,9 +89,9 @@ def interaction_power_iteration(y: Values, weights: Weights, *, num_iterations: 
       Array(0.812, dtype=float32)
     """
     y = _unmasked(y, weights)
-    product = _gram_product(y, weights)
+    product = gram_product(y, weights)
     v = _power_iteration(product, _generic(y.shape[0], y.dtype), num_iterations)
-    rounding = _slack(y, weights) * (jnp.abs(v) @ _gram_product(jnp.abs(y), weights)(jnp.abs(v)))
+    rounding = _slack(y, weights) * (jnp.abs(v) @ gram_product(jnp.abs(y), weights)(jnp.abs(v)))
     return jnp.maximum(v @ product(v) - rounding, 0.0)
 
 
@@ -177,7 +177,7 @@ def has_cubic_interaction(y: Values, weights: Weights, *, coupling: str) -> Bool
 
     def met(y: Array, direction: Array) -> Array:
         if coupling == "pooled":
-            return _gram_product(y, weights)(direction)
+            return gram_product(y, weights)(direction)
         return _matmul(y, _matmul(direction, y))
 
     rows = jnp.ones_like(weights[:1]) if coupling == "pooled" else weights
@@ -205,7 +205,7 @@ def _generic(size: int, dtype: jnp.dtype) -> Array:
     return 1.0 + 0.5 * jnp.sin(1.7 * jnp.arange(1, size + 1, dtype=dtype))
 
 
-def _gram_product(y: Array, weights: Array) -> Callable[[Array], Array]:
+def gram_product(y: Array, weights: Array) -> Callable[[Array], Array]:
     """The map c → G c = rowsum((Aᵀ (A (c ⊙ y))) ⊙ y)."""
 
     def product(c: Array) -> Array:

@@ -5,7 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 from einops import rearrange
 
-from hopfield_attn.checks import check_choice, check_floating, check_rank, check_shape
+from hopfield_attn.checks import (
+    check_at_least,
+    check_choice,
+    check_floating,
+    check_rank,
+    check_shape,
+)
 from hopfield_attn.energies.attention import COUPLINGS
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.ops.heads import check_number_or_auto
@@ -51,7 +57,8 @@ def check_options(
     """Raises for unknown names, numbers out of range, and the pooled coupling made causal."""
     check_choice("coupling", coupling, COUPLINGS)
     check_number_or_auto(0, lam=lam)
-    check_number_or_auto(0, exclusive=True, step_size=step_size, gain=gain)
+    check_number_or_auto(0, exclusive=True, step_size=step_size)
+    check_at_least(0, exclusive=True, gain=gain)
     nonlinearity.check_heads(num_heads)
     if is_causal and coupling == "pooled":
         raise ValueError(

@@ -9,6 +9,7 @@ import optax
 
 from hopfield_attn.checks import check_at_least, check_choice, check_count
 from hopfield_attn.energies.attention import default_gain
+from hopfield_attn.energies.interaction import gram_product
 from hopfield_attn.energies.nonlinearities import FORMULAS, Nonlinearity, as_nonlinearity
 from hopfield_attn.ops.arguments import check_arrays, check_options, weights_and_values
 from hopfield_attn.ops.heads import Head, make_head, over_heads
@@ -177,10 +178,10 @@ def _exact(
         weights.dtype
     )
 
+    gram = gram_product(value, weights)
+
     def product(c: Array) -> Array:
-        # G c without G: row sums of (Aᵀ A (c ⊙ y)) ⊙ y.
-        pooled = jnp.sum((weights.T @ (weights @ (c[:, None] * value))) * value, axis=1)
-        return (1 + head.lam) * c - scaled * pooled
+        return (1 + head.lam) * c - scaled * gram(c)
 
     rhs = jnp.full(value.shape[:1], 1.0, weights.dtype) * (1 + head.lam)
     # Tighter than asked for: the residual of c is not that of x.
