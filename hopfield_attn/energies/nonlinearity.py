@@ -73,6 +73,14 @@ class Nonlinearity:
         return self.curvature_fn is not None and self.growth in ("linear", "quadratic")
 
     @property
+    def is_linear(self) -> bool:
+        """Whether F is known to be linear before anything is computed: F'' = 0, no parameters."""
+        if self.curvature_fn is None or self.alpha is not None or self.values is not None:
+            return False
+        ends = self.curvature_fn(None)
+        return not any(isinstance(end, jax.core.Tracer) or end != 0 for end in ends)
+
+    @property
     def curvature_range(self) -> CurvatureRange:
         """(inf F'', sup F'') over all u.
 

@@ -15,7 +15,7 @@ from hopfield_attn.checks import (
 from hopfield_attn.energies.attention import COUPLINGS
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.ops.heads import check_number_or_auto
-from hopfield_attn.ops.weights import attention_weights, drop_weights
+from hopfield_attn.ops.weights import attention_weights, draw_kept, drop_weights
 from hopfield_attn.typing import (
     Array,
     BatchedKey,
@@ -84,16 +84,9 @@ def weights_and_values(
         query, key, query_mask=query_mask, key_mask=key_mask, is_causal=is_causal
     )
     if dropout_rate:
-        _check_dropout(dropout_rate, dropout_key)
-        weights = drop_weights(weights, rate=dropout_rate, key=dropout_key)
+        keep = draw_kept(weights.shape, rate=dropout_rate, key=dropout_key)
+        weights = drop_weights(weights, keep, rate=dropout_rate)
     if key_mask is not None:
         # A padded row may hold anything: F of a large number there would make 0 · inf.
         value = jnp.where(key_mask[:, :, None, None], value, 0)
     return weights, rearrange(value, "b m h d -> b h m d").astype(weights.dtype)
-
-
-def _check_dropout(rate: float, key: Any) -> None:
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout_rate must be in [0, 1); got {rate}")
-    if key is None:
-        raise ValueError(f"dropout_rate={rate} needs a PRNG key: dropout_key=jax.random.key(seed)")

@@ -6,9 +6,10 @@ import optax
 
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.ops.heads import make_head, over_heads
+from hopfield_attn.ops.problem import DescentOptions, HeadInputs, weights_of
 from hopfield_attn.solvers.descent import descend
 from hopfield_attn.solvers.gradient_modes import GradientMode
-from hopfield_attn.typing import Array, BatchedWeights, Float, Int, ScalarLike
+from hopfield_attn.typing import Array, BatchedWeights, Float, Int, ScalarLike, State
 
 
 class AttentionDescent(NamedTuple):
@@ -80,3 +81,29 @@ def autodiff_descent(
         return AttentionDescent(*descent, lam=head.lam, step_size=head.step_size)
 
     return over_heads(solve, weights, value, nonlinearity)
+
+
+def autodiff(inputs: HeadInputs, options: DescentOptions) -> State:
+    """x_T of one head by ``jax.grad`` of the energy in a scan: what the others are held to.
+
+    Args:
+      inputs: the arrays of the head.
+      options: T, λ, η, coupling, gradient mode.
+    """
+    head = make_head(
+        weights_of(inputs, options),
+        inputs.value,
+        inputs.nonlinearity,
+        coupling=options.coupling,
+        lam=options.lam,
+        step_size=options.step_size,
+        gain=options.gain,
+    )
+    descent = descend(
+        head.energy_fn,
+        head.start,
+        num_steps=options.num_steps,
+        rule=optax.sgd(head.step_size),
+        gradient_mode=options.gradient_mode,
+    )
+    return descent.x

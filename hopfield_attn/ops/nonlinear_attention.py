@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from einops import rearrange
-
 from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
 from hopfield_attn.ops.arguments import check_arrays, check_options, weights_and_values
-from hopfield_attn.ops.autodiff import AttentionDescent, autodiff_descent
-from hopfield_attn.solvers.gradient_modes import GradientMode
+from hopfield_attn.ops.autodiff import AttentionDescent, autodiff, autodiff_descent
+from hopfield_attn.ops.blockwise import blockwise
+from hopfield_attn.ops.cost_model import choose_implementation
+from hopfield_attn.ops.dual import dual
+from hopfield_attn.ops.primal import primal
+from hopfield_attn.ops.problem import Call, DescentOptions, Implementation, per_head
+from hopfield_attn.ops.standard import standard
+from hopfield_attn.solvers.gradient_modes import GradientMode, as_gradient_mode
 from hopfield_attn.typing import (
     Array,
     BatchedKey,
@@ -21,8 +25,14 @@ from hopfield_attn.typing import (
     ScalarLike,
 )
 
-IMPLEMENTATIONS: dict[str, Callable[..., AttentionDescent]] = {"autodiff": autodiff_descent}
-"""Implementation name → the function that solves a batch of heads."""
+IMPLEMENTATIONS: dict[str, Implementation] = {
+    "autodiff": per_head(autodiff),
+    "standard": standard,
+    "primal": per_head(primal),
+    "dual": per_head(dual),
+    "blockwise": per_head(blockwise),
+}
+"""Implementation name → the function that computes a call."""
 
 
 def nonlinear_attention(
@@ -94,25 +104,35 @@ def nonlinear_attention(
     Reference:
       A. Farooq, arXiv:2506.11043.
     """
-    descent = attention_descent(
+    F = _check(
         query,
         key,
         value,
+        query_mask,
+        key_mask,
         nonlinearity=nonlinearity,
+        num_steps=num_steps,
+        coupling=coupling,
+        lam=lam,
+        step_size=step_size,
+        gain=gain,
+        is_causal=is_causal,
+    )
+    options = DescentOptions(
         coupling=coupling,
         lam=lam,
         num_steps=num_steps,
         step_size=step_size,
         gain=gain,
-        query_mask=query_mask,
-        key_mask=key_mask,
         is_causal=is_causal,
         dropout_rate=dropout_rate,
-        dropout_key=dropout_key,
-        gradient_mode=gradient_mode,
-        implementation=implementation,
+        gradient_mode=as_gradient_mode(gradient_mode),
     )
-    return rearrange(descent.x, "b h n d -> b n h d").astype(query.dtype)
+    call = Call(query, key, value, F, query_mask, key_mask, dropout_key)
+    if implementation is None:
+        implementation = choose_implementation(call, options)
+    check_choice("implementation", implementation, IMPLEMENTATIONS)
+    return IMPLEMENTATIONS[implementation](call, options).astype(query.dtype)
 
 
 def attention_descent(
@@ -132,11 +152,11 @@ def attention_descent(
     dropout_rate: float = 0.0,
     dropout_key: Array | None = None,
     gradient_mode: str | GradientMode = "unrolled",
-    implementation: str | None = None,
 ) -> AttentionDescent:
     """:func:`nonlinear_attention` with its whole trajectory: energies, residuals, status.
 
-    Arguments and errors are those of :func:`nonlinear_attention`.
+    Arguments and errors are those of :func:`nonlinear_attention`; energies and residuals are of the
+    energy itself, so the implementation is always ``jax.grad``.
 
     Returns:
       An :class:`hopfield_attn.AttentionDescent`, with leading axes (b, h): ``x`` is (b, h, n, d_v)
@@ -152,19 +172,20 @@ def attention_descent(
       ... ).energies.shape
       (2, 4, 4)
     """
-    check_arrays(query, key, value, query_mask, key_mask)
-    nonlinearity = as_nonlinearity(nonlinearity)
-    check_count(0, num_steps=num_steps)
-    check_options(
-        nonlinearity,
-        query.shape[2],
+    F = _check(
+        query,
+        key,
+        value,
+        query_mask,
+        key_mask,
+        nonlinearity=nonlinearity,
+        num_steps=num_steps,
         coupling=coupling,
         lam=lam,
         step_size=step_size,
         gain=gain,
         is_causal=is_causal,
     )
-    check_choice("implementation", implementation or "autodiff", IMPLEMENTATIONS)
     weights, values = weights_and_values(
         query,
         key,
@@ -175,10 +196,10 @@ def attention_descent(
         dropout_rate=dropout_rate,
         dropout_key=dropout_key,
     )
-    return IMPLEMENTATIONS[implementation or "autodiff"](
+    return autodiff_descent(
         weights,
         values,
-        nonlinearity=nonlinearity,
+        nonlinearity=F,
         coupling=coupling,
         lam=lam,
         num_steps=num_steps,
@@ -186,3 +207,21 @@ def attention_descent(
         gain=gain,
         gradient_mode=gradient_mode,
     )
+
+
+def _check(
+    query: Any,
+    key: Any,
+    value: Any,
+    query_mask: Any,
+    key_mask: Any,
+    *,
+    nonlinearity: Any,
+    num_steps: Any,
+    **options: Any,
+) -> Nonlinearity:
+    check_arrays(query, key, value, query_mask, key_mask)
+    F = as_nonlinearity(nonlinearity)
+    check_count(0, num_steps=num_steps)
+    check_options(F, query.shape[2], **options)
+    return F

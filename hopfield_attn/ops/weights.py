@@ -11,6 +11,8 @@ from hopfield_attn.typing import (
     BatchedQuery,
     BatchedWeights,
     Bool,
+    Float,
+    Int,
     KeyMask,
     QueryMask,
 )
@@ -48,40 +50,92 @@ def attention_weights(
     """
     dtype = jnp.promote_types(jnp.result_type(query, key), jnp.float32)
     # Scaling q costs n·d, scaling the scores n·m.
-    scaled = query.astype(dtype) * query.shape[-1] ** -0.5
-    logits = jnp.einsum("bnhd,bmhd->bhnm", scaled, key.astype(dtype))
-    mask = _combine_masks(logits.shape, query_mask, key_mask, is_causal)
+    query, key = query.astype(dtype) * query.shape[-1] ** -0.5, key.astype(dtype)
+
+    def one(query: Array, key: Array, query_mask: Array | None, key_mask: Array | None) -> Array:
+        masks = {"query_mask": query_mask, "key_mask": key_mask}
+        return head_weights(query, key, **masks, is_causal=is_causal)
+
+    over_heads = jax.vmap(one, in_axes=(1, 1, None, None))
+    return jax.vmap(over_heads)(query, key, query_mask, key_mask)
+
+
+def head_weights(
+    query: Float[Array, "n dk"],
+    key: Float[Array, "m dk"],
+    *,
+    query_mask: Bool[Array, "n"] | None,
+    key_mask: Bool[Array, "m"] | None,
+    is_causal: bool,
+) -> Float[Array, "n m"]:
+    """A of one head, softmax(q kᵀ); arguments as of :func:`attention_weights`, q already scaled."""
+    logits = query @ key.T
+    mask = allowed_pairs(
+        jnp.arange(query.shape[0]), query_mask, key_mask, is_causal=is_causal, num_keys=len(key)
+    )
     return jax.nn.softmax(logits, axis=-1, where=mask)
 
 
-def drop_weights(weights: BatchedWeights, *, rate: float, key: Any) -> BatchedWeights:
-    """Inverted dropout of attention weights: each is zeroed with probability ``rate``.
+def draw_kept(shape: tuple[int, ...], *, rate: float, key: Any) -> Bool[Array, "b h n m"]:
+    """Which weights attention dropout keeps: each is dropped with probability ``rate``.
 
-    Called once, before iterating: all steps then descend the same energy.
+    Drawn once, before iterating: all steps then descend the same energy.
 
     Args:
-      weights: (b, h, n, m).
+      shape: (b, h, n, m).
       rate: probability in [0, 1).
       key: a PRNG key, ``jax.random.key``.
+
+    Raises:
+      ValueError: for a rate out of range, and without a key.
     """
-    keep = jax.random.bernoulli(key, 1.0 - rate, weights.shape)
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout_rate must be in [0, 1); got {rate}")
+    if key is None:
+        raise ValueError(f"dropout_rate={rate} needs a PRNG key: dropout_key=jax.random.key(seed)")
+    return jax.random.bernoulli(key, 1.0 - rate, shape)
+
+
+def drop_weights(
+    weights: Float[Array, "... n m"], keep: Bool[Array, "... n m"], *, rate: float
+) -> Float[Array, "... n m"]:
+    """Inverted dropout of attention weights.
+
+    Args:
+      weights: A.
+      keep: from :func:`draw_kept`.
+      rate: with which it was drawn.
+    """
     return jnp.where(keep, weights / (1.0 - rate), 0.0)
 
 
-def _combine_masks(
-    shape: tuple[int, ...], query_mask: Array | None, key_mask: Array | None, is_causal: bool
-) -> Bool[Array, "b h n m"] | None:
-    """One mask that broadcasts to (b, h, n, m), or ``None`` when nothing is masked."""
+def allowed_pairs(
+    rows: Int[Array, "n"],
+    query_mask: Bool[Array, "n"] | None,
+    key_mask: Bool[Array, "m"] | None,
+    *,
+    is_causal: bool,
+    num_keys: int,
+) -> Bool[Array, "n m"] | None:
+    """Which keys each query sees, or ``None`` when all see all.
+
+    Args:
+      rows: positions of the queries in their sequence.
+      query_mask: True for real queries.
+      key_mask: True for real keys.
+      is_causal: query i sees keys 0, …, i.
+      num_keys: m.
+    """
     masks = []
     if query_mask is not None:
-        masks.append(query_mask[:, None, :, None])
+        masks.append(query_mask[:, None])
     if key_mask is not None:
-        masks.append(key_mask[:, None, None, :])
+        masks.append(key_mask[None, :])
     if is_causal:
-        masks.append(jnp.tril(jnp.ones(shape[-2:], bool))[None, None])
+        masks.append(jnp.arange(num_keys)[None, :] <= rows[:, None])
     if not masks:
         return None
     combined = masks[0]
     for mask in masks[1:]:
         combined = combined & mask
-    return jnp.broadcast_to(combined, shape)
+    return jnp.broadcast_to(combined, (rows.shape[0], num_keys))

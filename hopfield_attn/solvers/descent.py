@@ -104,7 +104,7 @@ def descend(
         trace = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
     x = carry[0]
     if mode.name == "implicit":
-        x = attach_implicit(energy_fn, x)
+        x = attach_implicit(jax.grad(energy_fn), x)
     return _finish(energy_fn, x, trace)
 
 

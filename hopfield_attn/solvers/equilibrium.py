@@ -114,7 +114,7 @@ def equilibrium(
     constant = detach(energy_fn, x0)
     end = _iterate(constant, jax.lax.stop_gradient(x0), rule, tolerance, max_steps, backtracking)
     if gradient_mode == "implicit":
-        x = attach_implicit(energy_fn, end.x)
+        x = attach_implicit(jax.grad(energy_fn), end.x)
     else:
         x = _through_one_step(energy_fn, end, rule)
     energy, grad = jax.value_and_grad(energy_fn)(x)

@@ -1,12 +1,13 @@
 """How the gradient of a solution is taken: through all steps, through some, or through none."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from hopfield_attn.checks import check_choice, check_count
-from hopfield_attn.typing import EnergyFn, PyTree
+from hopfield_attn.typing import PyTree
 
 
 class GradientMode(NamedTuple):
@@ -65,35 +66,41 @@ def as_gradient_mode(mode: str | GradientMode) -> GradientMode:
     return truncated(1) if mode.name == "one_step" else mode
 
 
-def detach(energy_fn: EnergyFn, x0: PyTree) -> EnergyFn:
-    """The same energy without derivatives in anything that ``energy_fn`` closes over.
+def detach(fn: Callable[[PyTree], Any], x0: PyTree) -> Callable[[PyTree], Any]:
+    """The same function without derivatives in anything that ``fn`` closes over.
 
     ``stop_gradient`` on the result of a solver is not enough: reverse mode would still keep what
     the steps need for their derivatives, and a ``while_loop`` has no reverse mode at all.
     """
-    converted, constants = jax.closure_convert(energy_fn, x0)
+    converted, constants = jax.closure_convert(fn, x0)
     constants = jax.lax.stop_gradient(constants)
     return lambda x: converted(x, *constants)
 
 
-def attach_implicit(energy_fn: EnergyFn, x: PyTree, *, max_steps: int = 100) -> PyTree:
-    """Returns ``x`` with the first derivatives of a stationary point of ``energy_fn``.
+def attach_implicit(
+    gradient_fn: Callable[[PyTree], PyTree], x: PyTree, *, max_steps: int = 100
+) -> PyTree:
+    """Returns ``x`` with the first derivatives of a stationary point: ∇E(x) = 0.
 
     Where ∇E(x; θ) = 0, dx/dθ = −(∇²E)⁻¹ ∂∇E/∂θ. The system with the Hessian, symmetric and at a
     minimum positive definite, is solved by conjugate gradients on Hessian–vector products. Away
     from a stationary point the derivative is that of the formula, not of ``x``.
 
     Args:
-      energy_fn: E; what it closes over gets the derivatives.
+      gradient_fn: x → ∇E(x), ``jax.grad`` of an energy or a formula for it; what it closes over
+        gets the derivatives.
       x: the stationary point; derivatives of its own are dropped.
       max_steps: conjugate-gradient steps at most.
     """
     x = jax.lax.stop_gradient(x)
-    _, product = jax.linearize(jax.grad(detach(energy_fn, x)), x)
+    # The Hessian is symmetric, so reverse mode multiplies with it: a formula with a reverse pass
+    # by hand has no forward mode.
+    _, pull = jax.vjp(detach(gradient_fn, x), x)
     # Zero in value, so that no solve runs forward; its derivative in θ is that of ∇E.
-    grad = jax.grad(energy_fn)(x)
-    shift = jax.tree.map(lambda g: g - jax.lax.stop_gradient(g), grad)
+    shift = jax.tree.map(lambda g: g - jax.lax.stop_gradient(g), gradient_fn(x))
     dtype = jnp.result_type(*jax.tree.leaves(x))
     tolerance = 100 * float(jnp.finfo(dtype).eps)
-    solution, _ = jax.scipy.sparse.linalg.cg(product, shift, tol=tolerance, maxiter=max_steps)
+    solution, _ = jax.scipy.sparse.linalg.cg(
+        lambda v: pull(v)[0], shift, tol=tolerance, maxiter=max_steps
+    )
     return jax.tree.map(jnp.subtract, x, solution)

@@ -1,0 +1,303 @@
+"""The matrix-free path: A is made again block by block, forward and backward: O(n d + T n) memory.
+
+A block is some rows of A with all their keys, as many as :data:`BLOCK_CELLS` allows, so what is
+held at a time does not grow with n. Of the softmax only the row log-sum-exp ℓ is kept:
+A_ij = exp(q_i·k_j − ℓ_i), with ℓ_i = ∞ for a query that sees no key.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hopfield_attn.ops.modes import descend_in_mode
+from hopfield_attn.ops.pooled import Products, attention, pooled_descent, pooled_gradient
+from hopfield_attn.ops.primal import (
+    attended_formula,
+    elementwise_descent,
+    pairwise_formula,
+    pairwise_row,
+)
+from hopfield_attn.ops.problem import DescentOptions, HeadInputs, Steps, steps_of
+from hopfield_attn.ops.weights import allowed_pairs
+from hopfield_attn.typing import Array, Bool, Float, State
+
+BLOCK_CELLS = 2**20
+"""Weights of a block: 4 MiB of float32, a few of which are held at a time."""
+
+
+class Source(NamedTuple):
+    """What A is made of.
+
+    Attributes:
+      query: q/√d_k, (n, d_k).
+      key: k, (m, d_k).
+      query_mask: (n,) or ``None``.
+      key_mask: (m,) or ``None``.
+    """
+
+    query: Float[Array, "n dk"]
+    key: Float[Array, "m dk"]
+    query_mask: Bool[Array, "n"] | None
+    key_mask: Bool[Array, "m"] | None
+
+
+def blockwise(inputs: HeadInputs, options: DescentOptions) -> State:
+    """T gradient steps without A in memory, for every coupling and mask.
+
+    Pooled: :mod:`hopfield_attn.ops.pooled` with products that sweep over blocks of rows. Pairwise:
+    rows do not meet, so a block goes through all steps, and again in the reverse pass. Elementwise:
+    one blockwise attention, then n·d_v numbers.
+
+    Args:
+      inputs: the arrays of the head; no dropout.
+      options: T, λ and η as numbers, coupling, gradient mode.
+
+    Raises:
+      ValueError: for attention dropout, and where λ or η is "auto".
+    """
+    if inputs.keep is not None:
+        raise ValueError(
+            "implementation='blockwise' has no attention dropout: it never holds the weights; "
+            "use dropout_rate=0 or implementation='primal'"
+        )
+    steps = steps_of(inputs, options)
+    source = Source(inputs.query, inputs.key, inputs.query_mask, inputs.key_mask)
+    solve, make_gradient = _COUPLINGS[options.coupling]
+    return descend_in_mode(
+        lambda arguments, num_steps: solve(options.is_causal, *arguments, num_steps),
+        lambda arguments: make_gradient(options.is_causal, *arguments),
+        (source, inputs.value, steps),
+        num_steps=options.num_steps,
+        step_size=lambda arguments: arguments[2].step_size,
+        gradient_mode=options.gradient_mode,
+    )
+
+
+def _solve_pooled(
+    is_causal: bool, source: Source, value: Array, steps: Steps, num_steps: int
+) -> Array:
+    return pooled_descent(matrix_free(is_causal), source, value, steps, num_steps=num_steps)
+
+
+def _solve_elementwise(
+    is_causal: bool, source: Source, value: Array, steps: Steps, num_steps: int
+) -> Array:
+    attended = attention(matrix_free(is_causal), source, value)
+    return elementwise_descent(attended, steps, num_steps=num_steps)
+
+
+def _elementwise_gradient(
+    is_causal: bool, source: Source, value: Array, steps: Steps
+) -> Callable[[Array], Array]:
+    return functools.partial(
+        attended_formula, attention(matrix_free(is_causal), source, value), steps
+    )
+
+
+def _solve_pairwise(
+    is_causal: bool, source: Source, value: Array, steps: Steps, num_steps: int
+) -> Array:
+    def solve_row(row: Array) -> Array:
+        return pairwise_row(row, value, steps, num_steps=num_steps)
+
+    return _map_rows(solve_row, source, is_causal)
+
+
+def _pairwise_gradient(
+    is_causal: bool, source: Source, value: Array, steps: Steps
+) -> Callable[[Array], Array]:
+    def at_row(row: Array, x: Array) -> Array:
+        return pairwise_formula(row[None], value, steps, x[None])[0]
+
+    return lambda x: _map_rows(at_row, source, is_causal, x)
+
+
+def _pooled_gradient(
+    is_causal: bool, source: Source, value: Array, steps: Steps
+) -> Callable[[Array], Array]:
+    return pooled_gradient(matrix_free(is_causal), source, value, steps)
+
+
+_COUPLINGS: dict[str, tuple[Callable[..., Array], Callable[..., Any]]] = {
+    "pooled": (_solve_pooled, _pooled_gradient),
+    "pairwise": (_solve_pairwise, _pairwise_gradient),
+    "elementwise": (_solve_elementwise, _elementwise_gradient),
+}
+"""Coupling → the solver, and what makes the map x → ∇E(x)."""
+
+
+@functools.cache
+def matrix_free(is_causal: bool) -> Products:
+    """The products with an A that is made block by block: the source is a :class:`Source`.
+
+    Args:
+      is_causal: query i sees keys 0, …, i.
+    """
+    sweeps = _Sweeps(is_causal)
+    return Products(
+        hold=sweeps.row_lse,
+        attend=sweeps.attend,
+        pool=sweeps.pool,
+        gram=sweeps.gram,
+        hold_reverse=lambda source, lse: lse,
+        reverse_pool=lambda *arguments: (sweeps.pool(*arguments), None),
+        reverse_gram=lambda *arguments: (sweeps.gram(*arguments), None),
+        pull_back=sweeps.pull_back,
+    )
+
+
+class _Sweeps(NamedTuple):
+    """Sweeps over blocks of rows of A."""
+
+    is_causal: bool
+
+    def row_lse(self, source: Source) -> Array:
+        def block(_: None, rows: Array, query: Array) -> tuple[None, Array]:
+            logits, allowed = self._logits(source, rows, query)
+            lse = jax.nn.logsumexp(logits, axis=1, where=allowed)
+            return None, jnp.where(lse == -jnp.inf, jnp.inf, lse)
+
+        return self._over_rows(block, source, None, source.query)[1]
+
+    def attend(self, source: Source, lse: Array, w: Array) -> Array:
+        def block(_: None, weights: Array, __: Array) -> tuple[None, Array]:
+            return None, weights @ w
+
+        return self._over_blocks(block, source, lse, None, source.query)[1]
+
+    def pool(self, source: Source, lse: Array, value: Array, x: Array) -> Array:
+        def block(u: Array, weights: Array, x: Array) -> tuple[Array, None]:
+            return u + jnp.sum(weights * (x @ value.T), axis=0), None
+
+        return self._over_blocks(block, source, lse, jnp.zeros_like(value[:, 0]), x)[0]
+
+    def gram(self, source: Source, lse: Array, value: Array, c: Array) -> Array:
+        w = c[:, None] * value
+
+        def block(u: Array, weights: Array, _: Array) -> tuple[Array, None]:
+            return u + jnp.sum(weights * ((weights @ w) @ value.T), axis=0), None
+
+        return self._over_blocks(block, source, lse, jnp.zeros_like(c), source.query)[0]
+
+    def pull_back(
+        self, source: Source, lse: Array, value: Array, last: Any, pairs: Any
+    ) -> tuple[Source, Array]:
+        x_bar, r, _ = last
+
+        def block(
+            carry: tuple[Array, Array], weights: Array, rows: tuple[Array, Array]
+        ) -> tuple[tuple[Array, Array], Array]:
+            key_bar, value_bar = carry
+            query, x_bar = rows
+            # As in primal.py: XLA multiplies with a transposed array at a third of the speed.
+            back = jax.lax.optimization_barrier(weights.T)
+            weights_bar = x_bar @ (r[:, None] * value).T
+            value_bar += r[:, None] * (back @ x_bar)
+            if pairs is not None:
+                weights_bar, value_bar = _pull_pairs(
+                    weights, back, value, pairs[:2], (weights_bar, value_bar)
+                )
+            # The derivative of the softmax.
+            mean = jnp.sum(weights * weights_bar, axis=1, keepdims=True)
+            logits_bar = weights * (weights_bar - mean)
+            return (key_bar + logits_bar.T @ query, value_bar), logits_bar @ source.key
+
+        start = jnp.zeros_like(source.key), jnp.zeros_like(value)
+        (key_bar, value_bar), query_bar = self._over_blocks(
+            block, source, lse, start, (source.query, x_bar)
+        )
+        return Source(query_bar, key_bar, None, None), value_bar
+
+    def _logits(self, source: Source, rows: Array, query: Array) -> tuple[Array, Array | None]:
+        allowed = allowed_pairs(
+            rows,
+            None if source.query_mask is None else source.query_mask[rows],
+            source.key_mask,
+            is_causal=self.is_causal,
+            num_keys=len(source.key),
+        )
+        return query @ source.key.T, allowed
+
+    def _over_blocks(
+        self, block: Callable[..., Any], source: Source, lse: Array, carry: Any, arrays: Any
+    ) -> tuple[Any, Any]:
+        """Scans ``block`` (carry, A of some rows, these rows of ``arrays``) → (carry, outputs)."""
+
+        def with_weights(carry: Any, rows: Array, taken: Any) -> tuple[Any, Any]:
+            query, lse, arrays = taken
+            # The last block may be padded: its rows are not there.
+            lse = jnp.where(rows < len(source.query), lse, jnp.inf)
+            logits, allowed = self._logits(source, rows, query)
+            weights = jnp.exp(logits - lse[:, None])
+            weights = weights if allowed is None else jnp.where(allowed, weights, 0.0)
+            return block(carry, weights, arrays)
+
+        return self._over_rows(with_weights, source, carry, (source.query, lse, arrays))
+
+    def _over_rows(
+        self, block: Callable[..., Any], source: Source, carry: Any, arrays: Any
+    ) -> tuple[Any, Any]:
+        """Scans ``block`` (carry, positions, rows of ``arrays``) → (carry, outputs) over all."""
+        n = source.query.shape[0]
+        num_blocks = -(-n // block_rows(source))
+        size = -(-n // num_blocks)
+        padding = num_blocks * size - n
+
+        def split(array: Array) -> Array:
+            wide = ((0, padding),) + ((0, 0),) * (array.ndim - 1)
+            return jnp.pad(array, wide).reshape(num_blocks, size, *array.shape[1:])
+
+        def step(carry: Any, taken: Any) -> tuple[Any, Any]:
+            return block(carry, *taken)
+
+        positions = jnp.arange(num_blocks * size).reshape(num_blocks, size)
+        carry, outputs = jax.lax.scan(step, carry, (positions, jax.tree.map(split, arrays)))
+        return carry, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], outputs)
+
+
+def _pull_pairs(
+    weights: Array, back: Array, value: Array, pairs: tuple[Array, Array], carry: Any
+) -> tuple[Array, Array]:
+    """Adds what Σ_t ⟨a_t, G b_t⟩ gives a block of A and y, one pair after the other."""
+    width = value.shape[1]
+
+    def add(carry: tuple[Array, Array], pair: tuple[Array, Array]) -> tuple[Any, None]:
+        weights_bar, value_bar = carry
+        a, b = (c[:, None] * value for c in pair)
+        states = weights @ jnp.concatenate([a, b], axis=1)
+        weights_bar += states @ jnp.concatenate([b, a], axis=1).T
+        states_back = back @ states
+        value_bar += pair[1][:, None] * states_back[:, :width]
+        value_bar += pair[0][:, None] * states_back[:, width:]
+        return (weights_bar, value_bar), None
+
+    return jax.lax.scan(add, carry, pairs)[0]
+
+
+def block_rows(source: Source) -> int:
+    """Rows of a block."""
+    n, m = source.query.shape[0], source.key.shape[0]
+    return min(n, max(1, BLOCK_CELLS // m))
+
+
+def _map_rows(fn: Callable[..., Array], source: Source, is_causal: bool, *arrays: Array) -> Array:
+    """``fn`` (row of A, rows of ``arrays``) → row; computed again in the reverse pass."""
+
+    @jax.checkpoint
+    def at_row(position: Array, query: Array, query_mask: Array | None, *rows: Array) -> Array:
+        allowed = allowed_pairs(
+            position[None],
+            None if query_mask is None else query_mask[None],
+            source.key_mask,
+            is_causal=is_causal,
+            num_keys=len(source.key),
+        )
+        logits = (source.key @ query)[None]
+        return fn(jax.nn.softmax(logits, axis=1, where=allowed)[0], *rows)
+
+    positions = jnp.arange(len(source.query))
+    taken = positions, source.query, source.query_mask, *arrays
+    return jax.lax.map(lambda row: at_row(*row), taken, batch_size=block_rows(source))
