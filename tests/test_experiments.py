@@ -12,8 +12,11 @@ SCRIPTS = sorted(ROOT.glob("experiments/*/collect.py"))
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.parent.name)
 def test_tables_are_made_from_the_results(script):
-    assert list((script.parent / "results").glob("*.json"))
-    subprocess.run([sys.executable, script, "--check"], check=True)
+    if list((script.parent / "results").glob("*.json")):
+        subprocess.run([sys.executable, script, "--check"], check=True)
+    else:
+        # A prediction is written down before the run.
+        assert "Not run yet." in (script.parent / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("folder", [s.parent for s in SCRIPTS], ids=lambda path: path.name)

@@ -26,6 +26,7 @@ ALLOWED = {
     "models": BASE | {"energies", "solvers", "ops", "nn"},
     "data": BASE,
     "analysis": BASE | {"energies", "solvers", "ops", "nn", "models", "data"},
+    "benchmark": BASE | {"energies", "solvers", "ops"},
     "train": BASE | {"energies", "solvers", "ops", "nn", "models", "data", "analysis"},
     # The package itself offers the functional core, and Flax is not needed for it.
     "": BASE | {"energies", "solvers", "ops"},

@@ -16,6 +16,7 @@ from hopfield_attn.ops.modes import descend_in_mode
 from hopfield_attn.ops.pooled import Products, attention, pooled_descent, pooled_gradient
 from hopfield_attn.ops.primal import (
     attended_formula,
+    column_pool,
     elementwise_descent,
     pairwise_formula,
     pairwise_row,
@@ -170,7 +171,7 @@ class _Sweeps(NamedTuple):
 
     def pool(self, source: Source, lse: Array, value: Array, x: Array) -> Array:
         def block(u: Array, weights: Array, x: Array) -> tuple[Array, None]:
-            return u + jnp.sum(weights * (x @ value.T), axis=0), None
+            return u + column_pool(weights, value, x), None
 
         return self._over_blocks(block, source, lse, jnp.zeros_like(value[:, 0]), x)[0]
 
@@ -178,7 +179,7 @@ class _Sweeps(NamedTuple):
         w = c[:, None] * value
 
         def block(u: Array, weights: Array, _: Array) -> tuple[Array, None]:
-            return u + jnp.sum(weights * ((weights @ w) @ value.T), axis=0), None
+            return u + column_pool(weights, value, weights @ w), None
 
         return self._over_blocks(block, source, lse, jnp.zeros_like(c), source.query)[0]
 

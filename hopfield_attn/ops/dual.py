@@ -20,11 +20,19 @@ def dual(inputs: HeadInputs, options: DescentOptions) -> State:
     Args:
       inputs: the arrays of the head.
       options: T, λ, η, gradient mode.
+
+    Raises:
+      ValueError: for another coupling than the pooled one.
     """
+    if options.coupling != "pooled":
+        raise ValueError(
+            "implementation='dual' is for coupling='pooled', the one whose states are A diag(c) y; "
+            f"got coupling={options.coupling!r}"
+        )
     weights = weights_of(inputs, options)
     steps = steps_of(inputs, options, weights)
     return descend_in_mode(
-        lambda arguments, num_steps: _solve(*arguments, num_steps),
+        lambda arguments, num_steps: _solve(*arguments, num_steps=num_steps),
         lambda arguments: functools.partial(pooled_formula, *arguments),
         (weights, inputs.value, steps),
         num_steps=options.num_steps,
@@ -33,7 +41,7 @@ def dual(inputs: HeadInputs, options: DescentOptions) -> State:
     )
 
 
-def _solve(weights: Array, value: Array, steps: Steps, num_steps: int) -> Array:
+def _solve(weights: Array, value: Array, steps: Steps, *, num_steps: int) -> Array:
     gram = (weights.T @ weights) * (value @ value.T)
     # The same descent with A = I and one column of ones for y: its state is c.
     c = pooled_descent(EXPLICIT, gram, jnp.ones_like(value[:, :1]), steps, num_steps=num_steps)

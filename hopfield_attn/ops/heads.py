@@ -18,6 +18,8 @@ from hopfield_attn.typing import Array, BatchedWeights, EnergyFn, Float, PyTree,
 AUTO = "auto"
 CPU_CELLS = 2**20
 """Attention weights that are worked on at a time on a CPU: 4 MiB of float32 stay in its cache."""
+LARGE_HEAD = 2**18
+"""Attention weights of a head that on a CPU is worked on alone: its products fill the cores."""
 
 
 class Head(NamedTuple):
@@ -117,10 +119,13 @@ def map_heads(solve: Callable[[Any], Any], heads: PyTree, *, cells: int) -> Any:
       cells: n·m of one head.
     """
     num_heads = jax.tree.leaves(heads)[0].shape[0]
-    num_groups = -(-num_heads * cells // CPU_CELLS) if target_platform() == "cpu" else 1
+    budget = CPU_CELLS if cells < LARGE_HEAD else cells
+    num_groups = -(-num_heads * cells // budget) if target_platform() == "cpu" else 1
     if num_groups <= 1:
         return jax.vmap(solve)(heads)
-    return jax.lax.map(solve, heads, batch_size=-(-num_heads // min(num_groups, num_heads)))
+    size = -(-num_heads // min(num_groups, num_heads))
+    # A batch of one is no matrix: XLA's CPU back end takes up to six times as long for it.
+    return jax.lax.map(solve, heads, batch_size=None if size == 1 else size)
 
 
 def default_step_size(lam: ScalarLike) -> ScalarLike:

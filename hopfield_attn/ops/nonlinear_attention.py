@@ -10,6 +10,7 @@ from hopfield_attn.ops.autodiff import AttentionDescent, autodiff, autodiff_desc
 from hopfield_attn.ops.blockwise import blockwise
 from hopfield_attn.ops.cost_model import choose_implementation
 from hopfield_attn.ops.dual import dual
+from hopfield_attn.ops.kernels.implementation import kernels
 from hopfield_attn.ops.primal import primal
 from hopfield_attn.ops.problem import Call, DescentOptions, Implementation, per_head
 from hopfield_attn.ops.standard import standard
@@ -31,6 +32,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "primal": per_head(primal),
     "dual": per_head(dual),
     "blockwise": per_head(blockwise),
+    "kernels": per_head(kernels),
 }
 """Implementation name → the function that computes a call."""
 
@@ -82,7 +84,11 @@ def nonlinear_attention(
       dropout_rate: attention dropout, drawn once before iterating; needs ``dropout_key``.
       dropout_key: PRNG key of the dropout.
       gradient_mode: how the output is differentiated, see :func:`hopfield_attn.descend`.
-      implementation: "autodiff" (``jax.grad`` of the energy in a scan); ``None`` picks.
+      implementation: "autodiff" (``jax.grad`` of the energy in a scan, any order of derivative),
+        "standard" (linear F: one attention), "primal" (A kept), "dual" (G kept; pooled),
+        "blockwise" (A never stored) or "kernels" (Pallas, for TPU and GPU). All compute the same;
+        ``None`` picks, see :mod:`hopfield_attn.ops.cost_model`. Those with a reverse pass by hand
+        have no forward-mode derivatives: the pooled ones but "autodiff".
 
     Returns:
       (b, n, h, d_v) in the dtype of ``query``; bfloat16 and float16 are computed in float32.

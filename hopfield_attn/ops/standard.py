@@ -161,9 +161,8 @@ def fused_attention(call: Call, *, is_causal: bool, implementation: str) -> Batc
         if is_causal:
             first = jnp.argmax(key_mask, axis=1, keepdims=True)
             sees = sees & (jnp.arange(query.shape[1])[None] >= first)
-    x = jax.nn.dot_product_attention(
-        query, key, value, mask=mask, is_causal=is_causal, implementation=implementation
-    )
+    options: dict[str, Any] = {"is_causal": is_causal, "implementation": implementation}
+    x = jax.nn.dot_product_attention(query, key, value, mask=mask, **options)
     for alive in (sees, query_mask):
         x = x if alive is None else jnp.where(alive[:, :, None, None], x, 0)
     return x

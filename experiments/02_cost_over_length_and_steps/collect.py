@@ -1,0 +1,97 @@
+"""Collects profiles into results/, and writes tables and pictures of the README from results/.
+
+python experiments/02_cost_over_length_and_steps/collect.py PROFILE_FOLDER ...
+python experiments/02_cost_over_length_and_steps/collect.py            # tables and pictures only
+python experiments/02_cost_over_length_and_steps/collect.py --check    # exit 1 if they are stale
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from hopfield_attn.benchmark.machine import title_of
+from hopfield_attn.benchmark.plots import draw_profile, pictures_of
+from hopfield_attn.benchmark.summary import markdown
+from hopfield_attn.files import replace_generated, write_json, write_text
+
+HERE = Path(__file__).resolve().parent
+README = HERE / "README.md"
+PICTURES = HERE / "pictures"
+CAPTIONS = {
+    "ratio_over_length": "Time relative to jax.nn attention over the length",
+    "ratio_over_steps": "Time relative to jax.nn attention over the steps",
+    "memory_over_length": "Temporaries over the length",
+}
+
+
+def collect(folder: Path) -> None:
+    """Writes results/DEVICE-DTYPE.json from the output folder of scripts/profile."""
+    found = json.loads((folder / "profile.json").read_text(encoding="utf-8"))
+    machine = found["machine"]
+    device = f"cpu-{machine['threads']}" if machine["backend"] == "cpu" else machine["device"]
+    name = re.sub(r"[^a-z0-9]+", "-", f"{device}-{found['settings']['dtype']}".lower())
+    path = HERE / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, found)
+
+
+def profiles() -> dict[str, dict]:
+    """Name → profile, of everything in results/."""
+    paths = sorted((HERE / "results").glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def picture_names(name: str, profile: dict) -> list[str]:
+    return [f"{name}_{picture}.png" for picture in pictures_of(profile["cells"])]
+
+
+def part(name: str, profile: dict) -> str:
+    """Pictures and tables of one profile."""
+    settings, machine = profile["settings"], profile["machine"]
+    pictures = [
+        f"![{CAPTIONS[picture]}](pictures/{name}_{picture}.png)"
+        for picture in pictures_of(profile["cells"])
+    ]
+    return "\n\n".join(
+        [
+            f"### {title_of(machine)}",
+            f"`{profile['command']}`, {settings['dtype']}, d = {settings['width']}, "
+            f"Python {machine['python']}, flax {machine['flax']}, torch {machine['torch']}.",
+            *pictures,
+            markdown(profile["cells"]),
+        ]
+    )
+
+
+def tables() -> str:
+    parts = [part(name, profile) for name, profile in profiles().items()]
+    return "\n\n".join(parts) or "Not measured yet."
+
+
+def draw() -> None:
+    PICTURES.mkdir(exist_ok=True)
+    for name, profile in profiles().items():
+        title = title_of(profile["machine"])
+        draw_profile(PICTURES, profile["cells"], title=title, prefix=f"{name}_")
+
+
+def main(arguments: list[str]) -> int:
+    check = "--check" in arguments
+    for folder in (argument for argument in arguments if argument != "--check"):
+        collect(Path(folder))
+    text = README.read_text(encoding="utf-8")
+    updated = replace_generated(text, "tables", tables())
+    if check:
+        expected = {
+            file for name, found in profiles().items() for file in picture_names(name, found)
+        }
+        return int(updated != text or expected != {path.name for path in PICTURES.glob("*.png")})
+    if profiles():
+        draw()
+    write_text(README, updated)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

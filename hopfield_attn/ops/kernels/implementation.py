@@ -1,0 +1,193 @@
+"""The kernels as an implementation: pooled and elementwise by products, pairwise by steps."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hopfield_attn.energies.nonlinearities import Nonlinearity
+from hopfield_attn.ops.blockwise import Source
+from hopfield_attn.ops.kernels import pairwise, pooled
+from hopfield_attn.ops.kernels.platform import default_platform
+from hopfield_attn.ops.modes import descend_in_mode, take_steps
+from hopfield_attn.ops.pooled import Products, attention, pooled_descent, pooled_gradient
+from hopfield_attn.ops.primal import attended_formula, elementwise_descent
+from hopfield_attn.ops.problem import DescentOptions, HeadInputs, Steps, steps_of
+from hopfield_attn.typing import Array, State
+
+
+def kernels(inputs: HeadInputs, options: DescentOptions) -> State:
+    """T gradient steps by Pallas kernels that never store A; on a CPU in the slow interpreter.
+
+    Args:
+      inputs: the arrays of the head; no dropout.
+      options: T, λ and η as numbers, coupling, gradient mode.
+
+    Raises:
+      ValueError: for attention dropout, where λ or η is "auto", and in the pairwise coupling for
+        an F that a kernel cannot evaluate.
+    """
+    if inputs.keep is not None:
+        raise ValueError(
+            "implementation='kernels' has no attention dropout: it never holds the weights; "
+            "use dropout_rate=0 or implementation='primal'"
+        )
+    source = Source(inputs.query, inputs.key, inputs.query_mask, inputs.key_mask)
+    setting = options.is_causal, default_platform()
+    solve, make_gradient = _COUPLINGS[options.coupling]
+    return descend_in_mode(
+        lambda arguments, num_steps: solve(setting, *arguments, num_steps=num_steps),
+        lambda arguments: make_gradient(setting, *arguments),
+        (source, inputs.value, steps_of(inputs, options)),
+        num_steps=options.num_steps,
+        step_size=lambda arguments: arguments[2].step_size,
+        gradient_mode=options.gradient_mode,
+    )
+
+
+Setting = tuple[bool, str]
+"""(is_causal, platform)."""
+
+
+def _solve_pooled(
+    setting: Setting, source: Source, value: Array, steps: Steps, *, num_steps: int
+) -> Array:
+    return pooled_descent(fused(*setting), source, value, steps, num_steps=num_steps)
+
+
+def _pooled_gradient(setting: Setting, source: Source, value: Array, steps: Steps) -> Any:
+    return pooled_gradient(fused(*setting), source, value, steps)
+
+
+def _solve_elementwise(
+    setting: Setting, source: Source, value: Array, steps: Steps, *, num_steps: int
+) -> Array:
+    attended = attention(fused(*setting), source, value)
+    return elementwise_descent(attended, steps, num_steps=num_steps)
+
+
+def _elementwise_gradient(setting: Setting, source: Source, value: Array, steps: Steps) -> Any:
+    attended = attention(fused(*setting), source, value)
+    return functools.partial(attended_formula, attended, steps)
+
+
+def _solve_pairwise(
+    setting: Setting, source: Source, value: Array, steps: Steps, *, num_steps: int
+) -> Array:
+    start = attention(fused(*setting), source, value)
+    gradient = _pairwise_gradient(setting, source, value, steps, start)
+    return take_steps(gradient, start, num_steps=num_steps, step_size=steps.step_size)
+
+
+def _pairwise_gradient(
+    setting: Setting, source: Source, value: Array, steps: Steps, attended: Array | None = None
+) -> Callable[[Array], Array]:
+    if attended is None:
+        attended = attention(fused(*setting), source, value)
+
+    def gradient(x: Array) -> Array:
+        pulled = _pull(setting, source, value, steps.nonlinearity, steps.gain, x)
+        return (1 + steps.lam) * x - pulled - steps.lam * attended
+
+    return gradient
+
+
+_COUPLINGS: dict[str, tuple[Callable[..., Array], Callable[..., Any]]] = {
+    "pooled": (_solve_pooled, _pooled_gradient),
+    "pairwise": (_solve_pairwise, _pairwise_gradient),
+    "elementwise": (_solve_elementwise, _elementwise_gradient),
+}
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pull(
+    setting: Setting, source: Source, value: Array, F: Nonlinearity, gain: Array, x: Array
+) -> Array:
+    """Σ_j A_ij F'(s ⟨x_i, y_j⟩) y_j."""
+    return _pull_forward(setting, source, value, F, gain, x)[0]
+
+
+def _pull_forward(
+    setting: Setting, source: Source, value: Array, F: Nonlinearity, gain: Array, x: Array
+) -> tuple[Array, Any]:
+    is_causal, platform = setting
+    lse = fused(*setting).hold(source)
+    arrays = source.query, source.key, value, lse, source.key_mask, x, F
+    led: Any = (*_lead(arrays), gain)
+    pulled = pairwise.step(*led, is_causal=is_causal, platform=platform)
+    return pulled[0], (arrays, gain)
+
+
+def _pull_backward(setting: Setting, kept: Any, bar: Array) -> Any:
+    is_causal, platform = setting
+    (query, key, value, lse, key_mask, x, F), gain = kept
+    arrays = *_lead((query, key, value, lse, key_mask, x, F)), gain, bar[None]
+    found: Any = pairwise.step_pull_back(*arrays, is_causal=is_causal, platform=platform)
+    x_bar, query_bar, key_bar, value_bar, alpha_bar = jax.tree.map(lambda a: a[0], found)
+    F_bar = jax.tree.map(lambda _: alpha_bar, F)
+    # u = s x yᵀ: ⟨s, ∂s⟩ = ⟨x, ∂x⟩, because only the product s x enters.
+    gain_bar = jnp.sum(x * x_bar) / gain
+    return Source(query_bar, key_bar, None, None), value_bar, F_bar, gain_bar, x_bar
+
+
+_pull.defvjp(_pull_forward, _pull_backward)
+
+
+def _lead(arrays: Any) -> Any:
+    """A leading axis of one head, which the kernels want."""
+    return jax.tree.map(lambda a: a[None], arrays)
+
+
+@functools.cache
+def fused(is_causal: bool, platform: str) -> Products:
+    """The products by kernels: the source is a :class:`hopfield_attn.ops.blockwise.Source`.
+
+    Args:
+      is_causal: query i sees keys 0, …, i.
+      platform: of :mod:`hopfield_attn.ops.kernels.platform`.
+    """
+
+    def hold(source: Source) -> Array:
+        query, key, query_mask, key_mask = _lead(source)
+        return pooled.row_lse(
+            query, key, key_mask, query_mask, is_causal=is_causal, platform=platform
+        )[0]
+
+    def attend(source: Source, lse: Array, w: Array) -> Array:
+        arrays = _lead((source.query, source.key, lse, source.key_mask, w))
+        return pooled.attend(*arrays, platform=platform)[0]
+
+    def pool(source: Source, lse: Array, value: Array, x: Array) -> Array:
+        arrays = _lead((source.query, source.key, value, lse, source.key_mask, x))
+        return pooled.pool(*arrays, platform=platform)[0]
+
+    def gram(source: Source, lse: Array, value: Array, c: Array) -> tuple[Array, Array]:
+        arrays = _lead((source.query, source.key, value, lse, source.key_mask, c))
+        x, u = pooled.gram(*arrays, platform=platform)
+        return x[0], u[0]
+
+    def pull_back(source: Source, lse: Array, value: Array, last: Any, pairs: Any) -> Any:
+        x_bar, r, _ = last
+        lefts, rights = x_bar[None], r[None]
+        if pairs is not None:
+            a, b, z = pairs
+            x = jax.lax.map(lambda c: attend(source, lse, c[:, None] * value), b)
+            lefts = jnp.concatenate([lefts, z, x])
+            rights = jnp.concatenate([rights, b, a])
+        arrays = _lead((source.query, source.key, value, lse, source.key_mask, lefts, rights))
+        found = pooled.pull_back(*arrays, platform=platform)
+        query_bar, key_bar, value_bar = (array[0] for array in found)
+        return Source(query_bar, key_bar, None, None), value_bar
+
+    return Products(
+        hold=hold,
+        attend=attend,
+        pool=pool,
+        gram=lambda *arguments: gram(*arguments)[1],
+        hold_reverse=lambda source, lse: lse,
+        reverse_pool=lambda *arguments: (pool(*arguments), None),
+        reverse_gram=lambda *arguments: gram(*arguments)[::-1],
+        pull_back=pull_back,
+    )
