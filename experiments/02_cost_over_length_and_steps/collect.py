@@ -49,6 +49,7 @@ def picture_names(name: str, profile: dict) -> list[str]:
 def part(name: str, profile: dict) -> str:
     """Pictures and tables of one profile."""
     settings, machine = profile["settings"], profile["machine"]
+    commands = ", then ".join(f"`{command}`" for command in profile["commands"])
     pictures = [
         f"![{CAPTIONS[picture]}](pictures/{name}_{picture}.png)"
         for picture in pictures_of(profile["cells"])
@@ -56,7 +57,7 @@ def part(name: str, profile: dict) -> str:
     return "\n\n".join(
         [
             f"### {title_of(machine)}",
-            f"`{profile['command']}`, {settings['dtype']}, d = {settings['width']}, "
+            f"{commands}; {settings['dtype']}, d = {settings['width']}, "
             f"Python {machine['python']}, flax {machine['flax']}, torch {machine['torch']}.",
             *pictures,
             markdown(profile["cells"]),

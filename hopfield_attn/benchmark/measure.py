@@ -8,7 +8,7 @@ import numpy as np
 
 from hopfield_attn.benchmark.candidates import Program
 
-_MOST_ROUNDS = 60
+_FEWEST_ROUNDS, _MOST_ROUNDS = 3, 60
 
 
 def measure(
@@ -17,7 +17,7 @@ def measure(
     *,
     rounds: int,
     seconds: float = 0.5,
-    seconds_at_most: float = 30.0,
+    seconds_at_most: float = 8.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Runs baseline and candidate alternately; the first round of each is left out.
@@ -27,7 +27,7 @@ def measure(
       baseline: what its ratio refers to.
       rounds: at least so many.
       seconds: go on until the candidate took so long altogether (at most 60 rounds).
-      seconds_at_most: no new round after so long, from the second round on.
+      seconds_at_most: no new round after so long, from the third round on.
       clock: in seconds.
 
     Returns:
@@ -47,7 +47,7 @@ def measure(
         taken = sum(candidate_s for _, candidate_s in pairs)
         if len(pairs) >= rounds and taken >= seconds:
             break
-        if len(pairs) >= 2 and clock() - began > seconds_at_most:
+        if len(pairs) >= _FEWEST_ROUNDS and clock() - began > seconds_at_most:
             break
         # The order alternates too: neither always runs on the other's warm caches.
         if len(pairs) % 2:

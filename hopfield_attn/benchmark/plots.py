@@ -73,8 +73,8 @@ def draw_profile(folder: Path, rows: Sequence[Row], *, title: str, prefix: str =
             folder / f"{prefix}memory_over_length.png",
             with_memory,
             over="n",
-            value_fn=lambda row: row["temp_bytes"] / 2**20 / (row["batch"] * row["heads"]),
-            ylabel="temporaries, MiB a head of an example",
+            value_fn=lambda row: row["temp_bytes"] / 2**20,
+            ylabel="temporaries, MiB",
             title=f"{head}, T = {T}: {title}",
         )
 

@@ -25,6 +25,7 @@ def profile(
     machine: dict[str, Any],
     command: str,
     rounds: int,
+    seconds_at_most: float = 8.0,
     memory: bool = True,
     resident: bool = False,
     fresh: bool = False,
@@ -39,8 +40,9 @@ def profile(
       path: the JSON file; its folder must exist.
       settings: keyword arguments of ``make_program``.
       machine: what the figures hold for, from ``describe_machine``.
-      command: the command line.
-      rounds: at least so many a cell.
+      command: the command line; the file lists those of all its cells.
+      rounds: at least so many a cell, unless that takes too long.
+      seconds_at_most: a cell that took so long gets no further round, from the third on.
       memory: record what XLA reserves for temporaries.
       resident: also the growth of the peak resident memory, in a process of its own.
       fresh: throw away what the file has.
@@ -52,7 +54,8 @@ def profile(
     Raises:
       ValueError: if the file is of another machine or other settings.
     """
-    rows = {} if fresh else read_rows(path, settings=settings, machine=machine)
+    rows, commands = ({}, []) if fresh else read_profile(path, settings=settings, machine=machine)
+    commands = list(dict.fromkeys([*commands, command]))
     baselines: dict[Cell, Program] = {}
     for index, cell in enumerate(cells):
         if cell in rows and rows[cell]["status"] != FAILED:
@@ -62,7 +65,8 @@ def profile(
         if baseline_cell not in baselines:
             # One at a time: the inputs of a length nobody needs any more would stay in memory.
             baselines = {baseline_cell: make_program(baseline_cell, **settings)}
-        row = _measure_cell(cell, baselines[baseline_cell], settings, rounds, make_program)
+        limits = {"rounds": rounds, "seconds_at_most": seconds_at_most}
+        row = _measure_cell(cell, baselines[baseline_cell], settings, limits, make_program)
         b, heads = batch_and_heads(cell.n, settings["batch_heads"])
         row |= cell._asdict() | {"batch": b, "heads": heads}
         if not memory:
@@ -73,21 +77,21 @@ def profile(
             except RuntimeError as error:
                 row["resident_error"] = _text(error)
         rows[cell] = row
-        value = {"machine": machine, "settings": settings, "command": command}
+        value = {"machine": machine, "settings": settings, "commands": commands}
         write_json(path, value | {"cells": list(rows.values())})
         yield index, row, True
 
 
-def read_rows(
+def read_profile(
     path: Path, *, settings: dict[str, Any], machine: dict[str, Any]
-) -> dict[Cell, dict[str, Any]]:
-    """The rows that a file has already; none if there is no file.
+) -> tuple[dict[Cell, dict[str, Any]], list[str]]:
+    """The rows that a file has already, and the commands that made them.
 
     Raises:
       ValueError: if the file is of another machine or other settings.
     """
     if not path.is_file():
-        return {}
+        return {}, []
     found = json.loads(path.read_text(encoding="utf-8"))
     for name, wanted in (("machine", machine), ("settings", settings)):
         for key in sorted(wanted.keys() | found[name].keys()):
@@ -97,14 +101,14 @@ def read_rows(
                     f"{path} was measured with {key} {before!r}, and this is {now!r}: "
                     "name another --output, or start over with --fresh"
                 )
-    return {cell_of(row): row for row in found["cells"]}
+    return {cell_of(row): row for row in found["cells"]}, found["commands"]
 
 
 def _measure_cell(
     cell: Cell,
     baseline: Program,
     settings: dict[str, Any],
-    rounds: int,
+    limits: dict[str, Any],
     make_program: Callable[..., Program],
 ) -> dict[str, Any]:
     began = time.perf_counter()
@@ -118,7 +122,7 @@ def _measure_cell(
         return {"status": FAILED, "reason": _text(error)}
     compile_seconds = round(time.perf_counter() - began, 2)
     try:
-        found = measure(program, baseline, rounds=rounds)
+        found = measure(program, baseline, **limits)
     except Exception as error:
         return {"status": FAILED, "reason": _text(error)}
     return {

@@ -97,19 +97,24 @@ def table(rows: Sequence[Row], over: str, text_fn: Callable[[Row], str]) -> str:
 def exponents(rows: Sequence[Row]) -> dict[tuple[Any, ...], dict[str, float | None]]:
     """Exponents of every series: of time in n and T, and of temporaries in n.
 
-    In n: at T = 3, n ≥ 512, per batch × head, whose number changes with n. In T: at n = 1024.
+    In n: at T = 3, n ≥ 512. Time is taken per batch × head, whose number changes with n.
+    Temporaries are compared at the batch × heads of the longest n only: an implementation may go
+    through the heads one after the other, and then they don't add up. In T: at n = 1024.
     """
     T, n = central_steps(rows), central_length(rows)
     result = {}
     for key in dict.fromkeys((*_series(row), row["direction"]) for row in rows):
         own = [row for row in rows if (*_series(row), row["direction"]) == key]
         long = [r for r in own if r["n"] >= SHORTEST_FITTED and r["T"] in (None, T)]
+        long.sort(key=lambda row: row["n"])
         over_T = [r for r in own if r["n"] == n and r["T"]]
-        kept = [r for r in long if r.get("temp_bytes")]
+        kept = [
+            r for r in long if r.get("temp_bytes") and _batch_heads(r) == _batch_heads(long[-1])
+        ]
         result[key] = {
-            "time in n": _fit(long, "n", lambda r: r["median_ms"] / (r["batch"] * r["heads"])),
+            "time in n": _fit(long, "n", lambda r: r["median_ms"] / _batch_heads(r)),
             "time in T": _fit(over_T, "T", lambda r: r["median_ms"]),
-            "memory in n": _fit(kept, "n", lambda r: r["temp_bytes"] / (r["batch"] * r["heads"])),
+            "memory in n": _fit(kept, "n", lambda r: r["temp_bytes"]),
         }
     return result
 
@@ -207,6 +212,10 @@ def left_out_part(rows: Sequence[Row]) -> str:
 
 def _series(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in _SERIES)
+
+
+def _batch_heads(row: Row) -> int:
+    return int(row["batch"] * row["heads"])
 
 
 def _fit(rows: Sequence[Row], over: str, value_fn: Callable[[Row], float]) -> float | None:

@@ -42,9 +42,9 @@ class Stand:
 
 
 def run(path, stand, cells=CELLS, **options):
-    options = {"settings": SETTINGS, "machine": {"threads": 1}} | options
-    arguments = {"command": "./scripts/profile", "rounds": 2, "make_program": stand}
-    return list(profile(cells, path, **arguments, **options))
+    defaults = {"settings": SETTINGS, "machine": {"threads": 1}, "command": "./scripts/profile"}
+    options = defaults | {"rounds": 2, "make_program": stand} | options
+    return list(profile(cells, path, **options))
 
 
 def test_what_fails_is_recorded_and_what_follows_is_measured(tmp_path):
@@ -81,6 +81,13 @@ def test_the_same_call_goes_on_and_tries_again_what_failed(tmp_path):
     assert [is_new for *_, is_new in run(path, Stand(), fresh=True)] == [True] * 4
 
 
+def test_every_command_that_measured_is_kept(tmp_path):
+    path = tmp_path / "profile.json"
+    for command, cells in (("a", CELLS[:1]), ("b", CELLS[:2]), ("a", CELLS[:3])):
+        run(path, Stand(), cells, command=command)
+    assert json.loads(path.read_text())["commands"] == ["a", "b"]
+
+
 def test_a_stopped_profile_has_every_cell_that_was_done(tmp_path):
     path = tmp_path / "profile.json"
     arguments = {"command": "", "rounds": 2, "settings": SETTINGS, "machine": {}}
@@ -113,11 +120,11 @@ def test_a_drift_of_the_machine_leaves_the_ratio_alone():
     assert found["iqr"][0] <= found["median_ms"] <= found["iqr"][1]
 
 
-def test_a_slow_candidate_gets_two_rounds():
+def test_a_slow_candidate_gets_three_rounds():
     ticks = itertools.count(step=100)
     program = Program(lambda: None, None)
     found = measure(program, program, rounds=50, seconds_at_most=1, clock=lambda: next(ticks))
-    assert found["rounds"] == 2
+    assert found["rounds"] == 3
 
 
 def test_the_einsum_baseline_is_attention():
