@@ -66,7 +66,12 @@ def make_parser():
         help="default quadratic",
     )
     add("--couplings", type=names, default=COUPLINGS, metavar="NAME,NAME", help="default: all")
-    add("--implementations", type=names, metavar="NAME,NAME", help="default: all, and auto")
+    add(
+        "--implementations",
+        type=names,
+        metavar="NAME,NAME",
+        help="default: all and auto; kernels not on a CPU",
+    )
     add("--batch-heads", type=int, help="batch × heads; default 8192/n, between 8 and 32")
     add("--width", type=int, default=64, help="d of queries, keys and values; default 64")
     add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
@@ -98,14 +103,14 @@ def parse(arguments):
 
 def check_names(options):
     """Resolves the implementations, and refuses names that nobody has before anything is run."""
-    from hopfield_attn.benchmark.candidates import AUTO
+    from hopfield_attn.benchmark.candidates import AUTO, default_implementations
     from hopfield_attn.checks import check_choice
     from hopfield_attn.energies.attention import COUPLINGS as known_couplings
     from hopfield_attn.energies.nonlinearities import FAMILIES
     from hopfield_attn.ops.nonlinear_attention import IMPLEMENTATIONS
 
     if options.implementations is None:
-        options.implementations = (*IMPLEMENTATIONS, AUTO)
+        options.implementations = default_implementations()
     for argument, known in (
         ("nonlinearities", FAMILIES),
         ("couplings", known_couplings),

@@ -67,7 +67,7 @@ def part(name: str, profile: dict) -> str:
 
 def tables() -> str:
     parts = [part(name, profile) for name, profile in profiles().items()]
-    return "\n\n".join(parts) or "Not measured yet."
+    return "\n\n".join(parts) or "Not run yet."
 
 
 def draw() -> None:

@@ -10,13 +10,15 @@ from flax import nnx
 
 from hopfield_attn.benchmark.cells import Cell, batch_and_heads
 from hopfield_attn.energies.nonlinearities import make_nonlinearity
-from hopfield_attn.ops.nonlinear_attention import nonlinear_attention
+from hopfield_attn.ops.nonlinear_attention import IMPLEMENTATIONS, nonlinear_attention
 from hopfield_attn.typing import Array, BatchedKey, BatchedOutput, BatchedQuery, BatchedValue
 
 REFERENCE = "jax.nn"
 """The baseline of all ratios; as a candidate against itself it shows the noise of a ratio."""
 AUTO = "auto"
 """The name under which ``implementation=None`` is measured."""
+INTERPRETED = "kernels"
+"""The implementation that a CPU runs in an interpreter, hundreds of times slower."""
 ALPHAS = (0.1, 0.3)
 """The heads' strengths α lie between these."""
 LAM = 1.0
@@ -61,6 +63,13 @@ JAX_BASELINES: dict[str, Callable[..., Array]] = {
 TORCH = "torch"
 BASELINES = (*JAX_BASELINES, TORCH)
 """Names of the plain attentions."""
+
+
+def default_implementations() -> list[str]:
+    """Everything that is worth measuring here, and the choice; kernels are interpreted on a CPU."""
+    is_cpu = jax.default_backend() == "cpu"
+    names = [name for name in IMPLEMENTATIONS if not (is_cpu and name == INTERPRETED)]
+    return [*names, AUTO]
 
 
 def available_baselines() -> list[str]:

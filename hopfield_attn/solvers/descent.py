@@ -100,6 +100,8 @@ def descend(
         num_last = 0 if mode.name == "implicit" else min(mode.num_steps or 0, num_steps)
         carry = carry if num_last == num_steps else jax.lax.stop_gradient(carry)
         carry, first = run(detach(energy_fn, x0), carry, num_steps - num_last)
+        # The rule has parameters too: a step size gets no derivative from the steps left out.
+        carry = carry if num_last == num_steps else jax.lax.stop_gradient(carry)
         carry, last = run(energy_fn, carry, num_last)
         trace = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
     x = carry[0]

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hopfield_attn import nonlinear_attention, nonlinearities
-from hopfield_attn.ops import blockwise, heads, primal
+from hopfield_attn import nonlinear_attention, nonlinearities, truncated
+from hopfield_attn.ops import blockwise, heads, primal, standard
+from hopfield_attn.ops.cost_model import choose_implementation
+from hopfield_attn.ops.problem import Call, DescentOptions
+from hopfield_attn.solvers.gradient_modes import as_gradient_mode
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -100,3 +103,112 @@ def test_every_family(implementation, coupling, name):
         *problem(SHAPES[0], 2, name), coupling=coupling, num_steps=2, implementation=implementation
     )
     assert_same(got, expected)
+
+
+@pytest.mark.parametrize("mode", [truncated(1), "implicit"])
+@pytest.mark.parametrize("implementation", ["primal", "blockwise"])
+@pytest.mark.parametrize("coupling", ["pooled", "pairwise"])
+def test_gradient_modes_are_those_of_autodiff(implementation, coupling, mode):
+    arguments, masks, cotangent = problem(SHAPES[1], 4)
+    # Convex and near its stationary point, where the implicit derivative is one.
+    arguments |= {"lam": jnp.asarray(4.0), "step_size": jnp.asarray(0.18)}
+    options = {"coupling": coupling, "num_steps": 60, "gradient_mode": mode}
+    got, expected = (
+        value_and_gradients(arguments, masks, cotangent, **options, implementation=name)
+        for name in (implementation, "autodiff")
+    )
+    assert_same(got, expected, tolerance=1e-9)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("mode", ["unrolled", truncated(1)])
+def test_standard_is_a_linear_f_in_closed_form(mode):
+    arguments, masks, cotangent = problem(SHAPES[0], 5)
+    F = nonlinearities.as_nonlinearity(lambda u: 1.5 * u, curvature_range=(0.0, 0.0))
+    arguments |= {"nonlinearity": F}
+    options = {"coupling": "pairwise", "num_steps": 3, "gradient_mode": mode}
+    got, expected = (
+        value_and_gradients(arguments, masks, cotangent, **options, implementation=name)
+        for name in ("standard", "autodiff")
+    )
+    assert_same(got, expected)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_the_library_attention_gets_the_masks_of_this_one(is_causal):
+    arguments, masks, _ = problem((3, 6, 6, 2, 4, 4), 1)
+    arrays = (arguments["query"], arguments["key"], arguments["value"])
+    call = Call(*arrays, nonlinearities.identity(), *masks.values(), None)
+    got = standard.fused_attention(call, is_causal=is_causal, implementation="xla")
+    expected = standard.standard_attention(*arrays, **masks, is_causal=is_causal)
+    # jax.nn takes the softmax in float32.
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        ({"implementation": "standard"}, "'standard' is for the identity"),
+        ({"implementation": "dual", "coupling": "pairwise"}, "'dual' is for coupling='pooled'"),
+        ({"implementation": "blockwise", "lam": "auto"}, "lam='auto' and step_size='auto'"),
+        ({"implementation": "blockwise", "dropout_rate": 0.1}, "has no attention dropout"),
+        ({"implementation": "kernels", "dropout_rate": 0.1}, "has no attention dropout"),
+    ],
+)
+def test_an_implementation_that_does_not_apply_says_so(options, message):
+    q = jnp.ones((1, 3, 2, 4))
+    options = {"lam": 1.0, "num_steps": 1, "dropout_key": jax.random.key(0)} | options
+    with pytest.raises(ValueError, match=message):
+        nonlinear_attention(q, q, q, nonlinearity=nonlinearities.quadratic(0.1), **options)
+
+
+@pytest.mark.core
+def test_the_choice_follows_the_shapes():
+    def choice(n, F, **options):
+        q = jax.ShapeDtypeStruct((1, n, 1, 64), jnp.float32)
+        made = DescentOptions(
+            **{
+                "coupling": "pooled",
+                "lam": 1.0,
+                "num_steps": 3,
+                "step_size": None,
+                "gain": None,
+                "is_causal": False,
+                "dropout_rate": 0.0,
+                "gradient_mode": as_gradient_mode("unrolled"),
+            }
+            | options
+        )
+        return choose_implementation(Call(q, q, q, F, None, None, None), made)
+
+    quadratic = nonlinearities.quadratic(0.1)
+    assert choice(128, nonlinearities.identity()) == "standard"
+    assert choice(128, quadratic) == "dual"
+    assert choice(128, quadratic, coupling="pairwise") == "primal"
+    assert choice(2048, quadratic) == "primal"
+    assert choice(2**16, quadratic) == "blockwise"
+    assert choice(2**16, quadratic, lam="auto") == "primal"
+
+
+@pytest.mark.parametrize("implementation", ["primal", "dual", "blockwise"])
+def test_the_program_does_not_grow_with_the_steps(implementation):
+    q = jnp.ones((1, 4, 1, 2))
+
+    def program(num_steps):
+        def loss(q):
+            return jnp.sum(
+                nonlinear_attention(
+                    q,
+                    q,
+                    q,
+                    nonlinearity=nonlinearities.quadratic(0.1),
+                    lam=1.0,
+                    num_steps=num_steps,
+                    implementation=implementation,
+                )
+            )
+
+        return len(jax.jit(jax.grad(loss)).lower(q).as_text().splitlines())
+
+    assert program(3) == program(30)
