@@ -62,11 +62,14 @@ for chips in (1, 4):
 
 
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize("config", ["quickstart", "bert_base"])
+@pytest.mark.parametrize(
+    "config", ["quickstart", pytest.param("bert_base", marks=pytest.mark.slow)]
+)
 def test_the_training_step_compiles_for_one_and_four_v5e_chips_and_fits(config):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # another worker may be compiling
         "PYTHONPATH": os.getcwd(),
     }
     done = subprocess.run(
