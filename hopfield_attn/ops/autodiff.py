@@ -1,11 +1,11 @@
 """The reference implementation: ``jax.grad`` of the one energy, vmapped over heads and examples."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optax
 
 from hopfield_attn.energies.nonlinearities import Nonlinearity
-from hopfield_attn.ops.heads import make_head, over_heads
+from hopfield_attn.ops.heads import Head, make_head, over_heads
 from hopfield_attn.ops.problem import DescentOptions, HeadInputs, weights_of
 from hopfield_attn.solvers.descent import descend
 from hopfield_attn.solvers.gradient_modes import GradientMode
@@ -60,25 +60,16 @@ def autodiff_descent(
     Returns:
       An :class:`AttentionDescent`.
     """
+    options: dict[str, Any] = {
+        "coupling": coupling,
+        "lam": lam,
+        "step_size": step_size,
+        "gain": gain,
+    }
+    limits: dict[str, Any] = {"num_steps": num_steps, "gradient_mode": gradient_mode}
 
     def solve(weights: Array, value: Array, nonlinearity: Nonlinearity) -> AttentionDescent:
-        head = make_head(
-            weights,
-            value,
-            nonlinearity,
-            coupling=coupling,
-            lam=lam,
-            step_size=step_size,
-            gain=gain,
-        )
-        descent = descend(
-            head.energy_fn,
-            head.start,
-            num_steps=num_steps,
-            rule=optax.sgd(head.step_size),
-            gradient_mode=gradient_mode,
-        )
-        return AttentionDescent(*descent, lam=head.lam, step_size=head.step_size)
+        return _descend_head(make_head(weights, value, nonlinearity, **options), **limits)
 
     return over_heads(solve, weights, value, nonlinearity)
 
@@ -99,11 +90,10 @@ def autodiff(inputs: HeadInputs, options: DescentOptions) -> State:
         step_size=options.step_size,
         gain=options.gain,
     )
-    descent = descend(
-        head.energy_fn,
-        head.start,
-        num_steps=options.num_steps,
-        rule=optax.sgd(head.step_size),
-        gradient_mode=options.gradient_mode,
-    )
-    return descent.x
+    num_steps, mode = options.num_steps, options.gradient_mode
+    return _descend_head(head, num_steps=num_steps, gradient_mode=mode).x
+
+
+def _descend_head(head: Head, **limits: Any) -> AttentionDescent:
+    descent = descend(head.energy_fn, head.start, rule=optax.sgd(head.step_size), **limits)
+    return AttentionDescent(*descent, lam=head.lam, step_size=head.step_size)

@@ -12,37 +12,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hopfield_attn.ops.modes import descend_in_mode
-from hopfield_attn.ops.pooled import Products, attention, pooled_descent, pooled_gradient
-from hopfield_attn.ops.primal import (
-    attended_formula,
-    column_pool,
-    elementwise_descent,
-    pairwise_formula,
-    pairwise_row,
-)
-from hopfield_attn.ops.problem import DescentOptions, HeadInputs, Steps, steps_of
+from hopfield_attn.ops.matrix_free import Coupling, Source, descend_matrix_free
+from hopfield_attn.ops.pooled import Products
+from hopfield_attn.ops.primal import column_pool, pairwise_formula, pairwise_row
+from hopfield_attn.ops.problem import DescentOptions, HeadInputs, Steps
 from hopfield_attn.ops.weights import allowed_pairs
-from hopfield_attn.typing import Array, Bool, Float, State
+from hopfield_attn.typing import Array, State
 
 BLOCK_CELLS = 2**20
 """Weights of a block: 4 MiB of float32, a few of which are held at a time."""
-
-
-class Source(NamedTuple):
-    """What A is made of.
-
-    Attributes:
-      query: q/√d_k, (n, d_k).
-      key: k, (m, d_k).
-      query_mask: (n,) or ``None``.
-      key_mask: (m,) or ``None``.
-    """
-
-    query: Float[Array, "n dk"]
-    key: Float[Array, "m dk"]
-    query_mask: Bool[Array, "n"] | None
-    key_mask: Bool[Array, "m"] | None
 
 
 def blockwise(inputs: HeadInputs, options: DescentOptions) -> State:
@@ -59,75 +37,29 @@ def blockwise(inputs: HeadInputs, options: DescentOptions) -> State:
     Raises:
       ValueError: for attention dropout, and where λ or η is "auto".
     """
-    if inputs.keep is not None:
-        raise ValueError(
-            "implementation='blockwise' has no attention dropout: it never holds the weights; "
-            "use dropout_rate=0 or implementation='primal'"
-        )
-    steps = steps_of(inputs, options)
-    source = Source(inputs.query, inputs.key, inputs.query_mask, inputs.key_mask)
-    solve, make_gradient = _COUPLINGS[options.coupling]
-    return descend_in_mode(
-        lambda arguments, num_steps: solve(options.is_causal, *arguments, num_steps),
-        lambda arguments: make_gradient(options.is_causal, *arguments),
-        (source, inputs.value, steps),
-        num_steps=options.num_steps,
-        step_size=lambda arguments: arguments[2].step_size,
-        gradient_mode=options.gradient_mode,
+    return descend_matrix_free(
+        inputs,
+        options,
+        name="blockwise",
+        products=matrix_free(options.is_causal),
+        pairwise=_pairwise(options.is_causal),
     )
 
 
-def _solve_pooled(
-    is_causal: bool, source: Source, value: Array, steps: Steps, num_steps: int
-) -> Array:
-    return pooled_descent(matrix_free(is_causal), source, value, steps, num_steps=num_steps)
+def _pairwise(is_causal: bool) -> Coupling:
+    def solve(source: Source, value: Array, steps: Steps, *, num_steps: int) -> Array:
+        def solve_row(row: Array) -> Array:
+            return pairwise_row(row, value, steps, num_steps=num_steps)
 
+        return _map_rows(solve_row, source, is_causal)
 
-def _solve_elementwise(
-    is_causal: bool, source: Source, value: Array, steps: Steps, num_steps: int
-) -> Array:
-    attended = attention(matrix_free(is_causal), source, value)
-    return elementwise_descent(attended, steps, num_steps=num_steps)
+    def make_gradient(source: Source, value: Array, steps: Steps) -> Callable[[Array], Array]:
+        def at_row(row: Array, x: Array) -> Array:
+            return pairwise_formula(row[None], value, steps, x[None])[0]
 
+        return lambda x: _map_rows(at_row, source, is_causal, x)
 
-def _elementwise_gradient(
-    is_causal: bool, source: Source, value: Array, steps: Steps
-) -> Callable[[Array], Array]:
-    return functools.partial(
-        attended_formula, attention(matrix_free(is_causal), source, value), steps
-    )
-
-
-def _solve_pairwise(
-    is_causal: bool, source: Source, value: Array, steps: Steps, num_steps: int
-) -> Array:
-    def solve_row(row: Array) -> Array:
-        return pairwise_row(row, value, steps, num_steps=num_steps)
-
-    return _map_rows(solve_row, source, is_causal)
-
-
-def _pairwise_gradient(
-    is_causal: bool, source: Source, value: Array, steps: Steps
-) -> Callable[[Array], Array]:
-    def at_row(row: Array, x: Array) -> Array:
-        return pairwise_formula(row[None], value, steps, x[None])[0]
-
-    return lambda x: _map_rows(at_row, source, is_causal, x)
-
-
-def _pooled_gradient(
-    is_causal: bool, source: Source, value: Array, steps: Steps
-) -> Callable[[Array], Array]:
-    return pooled_gradient(matrix_free(is_causal), source, value, steps)
-
-
-_COUPLINGS: dict[str, tuple[Callable[..., Array], Callable[..., Any]]] = {
-    "pooled": (_solve_pooled, _pooled_gradient),
-    "pairwise": (_solve_pairwise, _pairwise_gradient),
-    "elementwise": (_solve_elementwise, _elementwise_gradient),
-}
-"""Coupling → the solver, and what makes the map x → ∇E(x)."""
+    return Coupling(solve, make_gradient)
 
 
 @functools.cache

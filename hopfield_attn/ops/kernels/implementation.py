@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from hopfield_attn.energies.nonlinearities import Nonlinearity
-from hopfield_attn.ops.blockwise import Source
 from hopfield_attn.ops.kernels import pairwise, pooled
 from hopfield_attn.ops.kernels.platform import default_platform
-from hopfield_attn.ops.modes import descend_in_mode, take_steps
-from hopfield_attn.ops.pooled import Products, attention, pooled_descent, pooled_gradient
-from hopfield_attn.ops.primal import attended_formula, elementwise_descent
-from hopfield_attn.ops.problem import DescentOptions, HeadInputs, Steps, steps_of
+from hopfield_attn.ops.matrix_free import Coupling, Source, descend_matrix_free
+from hopfield_attn.ops.modes import take_steps
+from hopfield_attn.ops.pooled import Products, attention
+from hopfield_attn.ops.problem import DescentOptions, HeadInputs, Steps
 from hopfield_attn.typing import Array, State
 
 
@@ -29,21 +28,9 @@ def kernels(inputs: HeadInputs, options: DescentOptions) -> State:
       ValueError: for attention dropout, where λ or η is "auto", and in the pairwise coupling for
         an F that a kernel cannot evaluate.
     """
-    if inputs.keep is not None:
-        raise ValueError(
-            "implementation='kernels' has no attention dropout: it never holds the weights; "
-            "use dropout_rate=0 or implementation='primal'"
-        )
-    source = Source(inputs.query, inputs.key, inputs.query_mask, inputs.key_mask)
     setting = options.is_causal, default_platform()
-    solve, make_gradient = _COUPLINGS[options.coupling]
-    return descend_in_mode(
-        lambda arguments, num_steps: solve(setting, *arguments, num_steps=num_steps),
-        lambda arguments: make_gradient(setting, *arguments),
-        (source, inputs.value, steps_of(inputs, options)),
-        num_steps=options.num_steps,
-        step_size=lambda arguments: arguments[2].step_size,
-        gradient_mode=options.gradient_mode,
+    return descend_matrix_free(
+        inputs, options, name="kernels", products=fused(*setting), pairwise=_pairwise(setting)
     )
 
 
@@ -51,69 +38,53 @@ Setting = tuple[bool, str]
 """(is_causal, platform)."""
 
 
-def _solve_pooled(
-    setting: Setting, source: Source, value: Array, steps: Steps, *, num_steps: int
-) -> Array:
-    return pooled_descent(fused(*setting), source, value, steps, num_steps=num_steps)
+def _pairwise(setting: Setting) -> Coupling:
+    def make_gradient(
+        source: Source, value: Array, steps: Steps, attended: Array | None = None
+    ) -> Callable[[Array], Array]:
+        if attended is None:
+            attended = attention(fused(*setting), source, value)
+        # Once for all steps; their reverse pass knows that it belongs to q and k.
+        lse = fused(*setting).hold(jax.lax.stop_gradient(source))
 
+        def gradient(x: Array) -> Array:
+            pulled = _pull(setting, source, value, lse, steps.nonlinearity, steps.gain, x)
+            return (1 + steps.lam) * x - pulled - steps.lam * attended
 
-def _pooled_gradient(setting: Setting, source: Source, value: Array, steps: Steps) -> Any:
-    return pooled_gradient(fused(*setting), source, value, steps)
+        return gradient
 
+    def solve(source: Source, value: Array, steps: Steps, *, num_steps: int) -> Array:
+        start = attention(fused(*setting), source, value)
+        gradient = make_gradient(source, value, steps, start)
+        return take_steps(gradient, start, num_steps=num_steps, step_size=steps.step_size)
 
-def _solve_elementwise(
-    setting: Setting, source: Source, value: Array, steps: Steps, *, num_steps: int
-) -> Array:
-    attended = attention(fused(*setting), source, value)
-    return elementwise_descent(attended, steps, num_steps=num_steps)
-
-
-def _elementwise_gradient(setting: Setting, source: Source, value: Array, steps: Steps) -> Any:
-    attended = attention(fused(*setting), source, value)
-    return functools.partial(attended_formula, attended, steps)
-
-
-def _solve_pairwise(
-    setting: Setting, source: Source, value: Array, steps: Steps, *, num_steps: int
-) -> Array:
-    start = attention(fused(*setting), source, value)
-    gradient = _pairwise_gradient(setting, source, value, steps, start)
-    return take_steps(gradient, start, num_steps=num_steps, step_size=steps.step_size)
-
-
-def _pairwise_gradient(
-    setting: Setting, source: Source, value: Array, steps: Steps, attended: Array | None = None
-) -> Callable[[Array], Array]:
-    if attended is None:
-        attended = attention(fused(*setting), source, value)
-
-    def gradient(x: Array) -> Array:
-        pulled = _pull(setting, source, value, steps.nonlinearity, steps.gain, x)
-        return (1 + steps.lam) * x - pulled - steps.lam * attended
-
-    return gradient
-
-
-_COUPLINGS: dict[str, tuple[Callable[..., Array], Callable[..., Any]]] = {
-    "pooled": (_solve_pooled, _pooled_gradient),
-    "pairwise": (_solve_pairwise, _pairwise_gradient),
-    "elementwise": (_solve_elementwise, _elementwise_gradient),
-}
+    return Coupling(solve, make_gradient)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _pull(
-    setting: Setting, source: Source, value: Array, F: Nonlinearity, gain: Array, x: Array
+    setting: Setting,
+    source: Source,
+    value: Array,
+    lse: Array,
+    F: Nonlinearity,
+    gain: Array,
+    x: Array,
 ) -> Array:
-    """Σ_j A_ij F'(s ⟨x_i, y_j⟩) y_j."""
-    return _pull_forward(setting, source, value, F, gain, x)[0]
+    """Σ_j A_ij F'(s ⟨x_i, y_j⟩) y_j, with the log-sum-exp as a function of q and k."""
+    return _pull_forward(setting, source, value, lse, F, gain, x)[0]
 
 
 def _pull_forward(
-    setting: Setting, source: Source, value: Array, F: Nonlinearity, gain: Array, x: Array
+    setting: Setting,
+    source: Source,
+    value: Array,
+    lse: Array,
+    F: Nonlinearity,
+    gain: Array,
+    x: Array,
 ) -> tuple[Array, Any]:
     is_causal, platform = setting
-    lse = fused(*setting).hold(source)
     arrays = source.query, source.key, value, lse, source.key_mask, x, F
     led: Any = (*_lead(arrays), gain)
     pulled = pairwise.step(*led, is_causal=is_causal, platform=platform)
@@ -129,7 +100,7 @@ def _pull_backward(setting: Setting, kept: Any, bar: Array) -> Any:
     F_bar = jax.tree.map(lambda _: alpha_bar, F)
     # u = s x yᵀ: ⟨s, ∂s⟩ = ⟨x, ∂x⟩, because only the product s x enters.
     gain_bar = jnp.sum(x * x_bar) / gain
-    return Source(query_bar, key_bar, None, None), value_bar, F_bar, gain_bar, x_bar
+    return Source(query_bar, key_bar, None, None), value_bar, None, F_bar, gain_bar, x_bar
 
 
 _pull.defvjp(_pull_forward, _pull_backward)
@@ -142,7 +113,7 @@ def _lead(arrays: Any) -> Any:
 
 @functools.cache
 def fused(is_causal: bool, platform: str) -> Products:
-    """The products by kernels: the source is a :class:`hopfield_attn.ops.blockwise.Source`.
+    """The products by kernels: the source is a :class:`hopfield_attn.ops.matrix_free.Source`.
 
     Args:
       is_causal: query i sees keys 0, …, i.
