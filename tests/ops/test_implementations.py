@@ -93,6 +93,16 @@ def test_values_and_gradients_are_those_of_autodiff(
         assert_same(got, expected)
 
 
+@pytest.mark.parametrize("implementation", ["primal", "blockwise", "kernels"])
+@pytest.mark.parametrize("coupling", ["pairwise", "elementwise"])
+def test_causal_values_and_gradients_are_those_of_autodiff(implementation, coupling):
+    shape = (2, 6, 6, 2, 3, 4)
+    expected = by_autodiff(shape, 3, "quadratic", coupling, 2, is_causal=True)
+    options = {"coupling": coupling, "num_steps": 2, "is_causal": True}
+    got = value_and_gradients(*problem(shape, 3), **options, implementation=implementation)
+    assert_same(got, expected)
+
+
 @pytest.mark.parametrize("implementation,coupling", CASES)
 @pytest.mark.parametrize("name", ["cubic", "spline"])
 def test_every_family(implementation, coupling, name):

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hopfield_attn.energies.nonlinearities import Nonlinearity
+from hopfield_attn.energies.nonlinearities import Nonlinearity, identity
 from hopfield_attn.ops.kernels import pairwise, pooled
 from hopfield_attn.ops.kernels.platform import default_platform
 from hopfield_attn.ops.matrix_free import Coupling, Source, descend_matrix_free
@@ -111,14 +111,22 @@ def _lead(arrays: Any) -> Any:
     return jax.tree.map(lambda a: a[None], arrays)
 
 
+def _identity_step(source: Source, lse: Array, w: Array) -> Any:
+    """The arguments of a pairwise step with F' = 1, which is A w: that kernel can be causal."""
+    x = jnp.zeros((source.query.shape[0], w.shape[1]), w.dtype)
+    arrays = source.query, source.key, w, lse, source.key_mask, x
+    return *_lead(arrays), identity(), 1.0
+
+
 @functools.cache
 def fused(is_causal: bool, platform: str) -> Products:
     """The products by kernels: the source is a :class:`hopfield_attn.ops.matrix_free.Source`.
 
     Args:
-      is_causal: query i sees keys 0, …, i.
+      is_causal: query i sees keys 0, …, i; then without pairs, which only the pooled coupling has.
       platform: of :mod:`hopfield_attn.ops.kernels.platform`.
     """
+    setting: dict[str, Any] = {"is_causal": is_causal, "platform": platform}
 
     def hold(source: Source) -> Array:
         query, key, query_mask, key_mask = _lead(source)
@@ -127,6 +135,8 @@ def fused(is_causal: bool, platform: str) -> Products:
         )[0]
 
     def attend(source: Source, lse: Array, w: Array) -> Array:
+        if is_causal:
+            return pairwise.step(*_identity_step(source, lse, w), **setting)[0]
         arrays = _lead((source.query, source.key, lse, source.key_mask, w))
         return pooled.attend(*arrays, platform=platform)[0]
 
@@ -141,6 +151,11 @@ def fused(is_causal: bool, platform: str) -> Products:
 
     def pull_back(source: Source, lse: Array, value: Array, last: Any, pairs: Any) -> Any:
         x_bar, r, _ = last
+        if is_causal:
+            arrays = *_identity_step(source, lse, r[:, None] * value), x_bar[None]
+            found = pairwise.step_pull_back(*arrays, **setting)[1:4]
+            query_bar, key_bar, value_bar = (array[0] for array in found)
+            return Source(query_bar, key_bar, None, None), r[:, None] * value_bar
         lefts, rights = x_bar[None], r[None]
         if pairs is not None:
             a, b, z = pairs
