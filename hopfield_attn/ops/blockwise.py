@@ -1,7 +1,8 @@
 """The matrix-free path: A is made again block by block, forward and backward: O(n d + T n) memory.
 
-A block is some rows of A with all their keys, as many as :data:`BLOCK_CELLS` allows, so what is
-held at a time does not grow with n. Of the softmax only the row log-sum-exp ℓ is kept:
+A block is some rows of A with all their keys: :data:`BLOCK_CELLS` weights, or
+:data:`BLOCK_ROWS` rows where that is more, so what is held at a time grows no faster than the
+inputs do. Of the softmax only the row log-sum-exp ℓ is kept:
 A_ij = exp(q_i·k_j − ℓ_i), with ℓ_i = ∞ for a query that sees no key.
 """
 
@@ -21,6 +22,9 @@ from hopfield_attn.typing import Array, State
 
 BLOCK_CELLS = 2**20
 """Weights of a block: 4 MiB of float32, a few of which are held at a time."""
+
+BLOCK_ROWS = 256
+"""Fewest rows of a block: products of thin blocks cost up to twice as much a row."""
 
 
 def blockwise(inputs: HeadInputs, options: DescentOptions) -> State:
@@ -213,7 +217,7 @@ def _pull_pairs(
 def block_rows(source: Source) -> int:
     """Rows of a block."""
     n, m = source.query.shape[0], source.key.shape[0]
-    return min(n, max(1, BLOCK_CELLS // m))
+    return min(n, max(BLOCK_ROWS, BLOCK_CELLS // m))
 
 
 def _map_rows(fn: Callable[..., Array], source: Source, is_causal: bool, *arrays: Array) -> Array:

@@ -75,7 +75,8 @@ def test_default_gain_is_one_over_width(problem, coupling):
     options = {"nonlinearity": nonlinearities.quadratic(0.7), "coupling": coupling, "lam": 0.5}
     default = energy(x, y, weights, **options)
     stated = energy(x, y, weights, gain=1 / x.shape[1], **options)
-    np.testing.assert_allclose(default, stated, rtol=1e-15)
+    # The terms may cancel: what is left of them carries the rounding of the larger ones.
+    np.testing.assert_allclose(default, stated, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["quadratic", "cubic", "exponential", "log_cosh"])

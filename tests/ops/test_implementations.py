@@ -33,6 +33,7 @@ def pieces(request, monkeypatch):
         monkeypatch.setattr(heads, "CPU_CELLS", 70)
         monkeypatch.setattr(primal, "ROW_CELLS", 14)
         monkeypatch.setattr(blockwise, "BLOCK_CELLS", 14)
+        monkeypatch.setattr(blockwise, "BLOCK_ROWS", 1)
 
 
 def problem(shape, seed, name="quadratic"):
