@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
+from hopfield_attn.checks import check_choice
+from hopfield_attn.energies.attention import COUPLINGS
 from hopfield_attn.energies.nonlinearities import (
     WITHOUT_ALPHA,
     Nonlinearity,
@@ -15,7 +17,11 @@ from hopfield_attn.energies.spline import default_spline_values
 from hopfield_attn.nn.heads import HeadGroup, parse_heads
 from hopfield_attn.ops.arguments import weights_and_values
 from hopfield_attn.ops.autodiff import AttentionDescent
-from hopfield_attn.ops.nonlinear_attention import attention_descent, nonlinear_attention
+from hopfield_attn.ops.nonlinear_attention import (
+    IMPLEMENTATIONS,
+    attention_descent,
+    nonlinear_attention,
+)
 from hopfield_attn.ops.standard import standard_attention
 from hopfield_attn.solvers.gradient_modes import GradientMode
 from hopfield_attn.typing import Array, Bool, DTypeLike, Float
@@ -98,10 +104,14 @@ class EnergyAttention(nnx.Module):
           rngs: source of the initial parameters (stream ``params``).
 
         Raises:
-          ValueError: if the width is not divisible, or ``heads`` does not fit.
+          ValueError: if the width is not divisible, ``heads`` does not fit, or for an unknown
+            coupling or implementation.
         """
         if width % num_heads:
             raise ValueError(f"width must be divisible by num_heads; got {width} and {num_heads}")
+        check_choice("coupling", coupling, COUPLINGS)
+        if implementation is not None:
+            check_choice("implementation", implementation, IMPLEMENTATIONS)
         self.num_heads = num_heads
         self.groups = parse_heads(heads, num_heads=num_heads)
         self.coupling = coupling

@@ -15,7 +15,7 @@ from hopfield_attn.checks import (
 from hopfield_attn.energies.attention import COUPLINGS
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.ops.heads import check_number_or_auto
-from hopfield_attn.ops.weights import attention_weights, draw_kept, drop_weights
+from hopfield_attn.ops.weights import attention_weights, zero_masked
 from hopfield_attn.typing import (
     Array,
     BatchedKey,
@@ -76,17 +76,10 @@ def weights_and_values(
     query_mask: QueryMask | None,
     key_mask: KeyMask | None,
     is_causal: bool,
-    dropout_rate: float = 0.0,
-    dropout_key: Array | None = None,
 ) -> tuple[BatchedWeights, Float[Array, "b h m dv"]]:
     """A (b, h, n, m) and y (b, h, m, d_v), y zero at masked keys; float32 at least."""
     weights = attention_weights(
         query, key, query_mask=query_mask, key_mask=key_mask, is_causal=is_causal
     )
-    if dropout_rate:
-        keep = draw_kept(weights.shape, rate=dropout_rate, key=dropout_key)
-        weights = drop_weights(weights, keep, rate=dropout_rate)
-    if key_mask is not None:
-        # A padded row may hold anything: F of a large number there would make 0 · inf.
-        value = jnp.where(key_mask[:, :, None, None], value, 0)
+    value = zero_masked(value, key_mask)
     return weights, rearrange(value, "b m h d -> b h m d").astype(weights.dtype)

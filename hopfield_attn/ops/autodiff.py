@@ -1,15 +1,13 @@
 """The reference implementation: ``jax.grad`` of the one energy, vmapped over heads and examples."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optax
 
-from hopfield_attn.energies.nonlinearities import Nonlinearity
-from hopfield_attn.ops.heads import Head, make_head, over_heads
-from hopfield_attn.ops.problem import DescentOptions, HeadInputs, weights_of
+from hopfield_attn.ops.heads import make_head
+from hopfield_attn.ops.problem import Call, DescentOptions, HeadInputs, solve_heads, weights_of
 from hopfield_attn.solvers.descent import descend
-from hopfield_attn.solvers.gradient_modes import GradientMode
-from hopfield_attn.typing import Array, BatchedWeights, Float, Int, ScalarLike, State
+from hopfield_attn.typing import Array, Float, Int, State
 
 
 class AttentionDescent(NamedTuple):
@@ -32,46 +30,17 @@ class AttentionDescent(NamedTuple):
     step_size: Float[Array, "b h"]
 
 
-def autodiff_descent(
-    weights: BatchedWeights,
-    value: Float[Array, "b h m dv"],
-    *,
-    nonlinearity: Nonlinearity,
-    coupling: str,
-    lam: ScalarLike | str,
-    num_steps: int,
-    step_size: ScalarLike | str | None,
-    gain: ScalarLike | None,
-    gradient_mode: str | GradientMode,
-) -> AttentionDescent:
+def autodiff_descent(call: Call, options: DescentOptions) -> AttentionDescent:
     """T gradient steps on (M1) from x₀ = A y, for every head of every example.
 
     Args:
-      weights: A, (b, h, n, m).
-      value: y, (b, h, m, d_v), zero where the key is masked.
-      nonlinearity: F; its α is a scalar or one number a head, (h,).
-      coupling: "pooled", "pairwise" or "elementwise".
-      lam: λ ≥ 0, or "auto".
-      num_steps: T ≥ 0.
-      step_size: η > 0, "auto", or ``None`` for 1/(1+λ).
-      gain: s > 0, or ``None`` for 1/d_v.
-      gradient_mode: of :func:`hopfield_attn.descend`.
+      call: the arrays.
+      options: T, λ, η, coupling, gradient mode.
 
     Returns:
       An :class:`AttentionDescent`.
     """
-    options: dict[str, Any] = {
-        "coupling": coupling,
-        "lam": lam,
-        "step_size": step_size,
-        "gain": gain,
-    }
-    limits: dict[str, Any] = {"num_steps": num_steps, "gradient_mode": gradient_mode}
-
-    def solve(weights: Array, value: Array, nonlinearity: Nonlinearity) -> AttentionDescent:
-        return _descend_head(make_head(weights, value, nonlinearity, **options), **limits)
-
-    return over_heads(solve, weights, value, nonlinearity)
+    return solve_heads(lambda inputs: _descend_head(inputs, options), call, options)
 
 
 def autodiff(inputs: HeadInputs, options: DescentOptions) -> State:
@@ -81,6 +50,10 @@ def autodiff(inputs: HeadInputs, options: DescentOptions) -> State:
       inputs: the arrays of the head.
       options: T, λ, η, coupling, gradient mode.
     """
+    return _descend_head(inputs, options).x
+
+
+def _descend_head(inputs: HeadInputs, options: DescentOptions) -> AttentionDescent:
     head = make_head(
         weights_of(inputs, options),
         inputs.value,
@@ -90,10 +63,11 @@ def autodiff(inputs: HeadInputs, options: DescentOptions) -> State:
         step_size=options.step_size,
         gain=options.gain,
     )
-    num_steps, mode = options.num_steps, options.gradient_mode
-    return _descend_head(head, num_steps=num_steps, gradient_mode=mode).x
-
-
-def _descend_head(head: Head, **limits: Any) -> AttentionDescent:
-    descent = descend(head.energy_fn, head.start, rule=optax.sgd(head.step_size), **limits)
+    descent = descend(
+        head.energy_fn,
+        head.start,
+        rule=optax.sgd(head.step_size),
+        num_steps=options.num_steps,
+        gradient_mode=options.gradient_mode,
+    )
     return AttentionDescent(*descent, lam=head.lam, step_size=head.step_size)

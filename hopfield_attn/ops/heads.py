@@ -18,7 +18,7 @@ from hopfield_attn.typing import Array, BatchedWeights, EnergyFn, Float, PyTree,
 AUTO = "auto"
 CPU_CELLS = 2**20
 """Attention weights that are worked on at a time on a CPU: 4 MiB of float32 stay in its cache."""
-LARGE_HEAD = 2**18
+LARGE_HEAD = 2**16
 """Attention weights of a head that on a CPU is worked on alone: its products fill the cores."""
 
 

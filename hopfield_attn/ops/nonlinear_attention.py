@@ -5,7 +5,7 @@ from typing import Any
 
 from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
-from hopfield_attn.ops.arguments import check_arrays, check_options, weights_and_values
+from hopfield_attn.ops.arguments import check_arrays, check_options
 from hopfield_attn.ops.autodiff import AttentionDescent, autodiff, autodiff_descent
 from hopfield_attn.ops.blockwise import blockwise
 from hopfield_attn.ops.cost_model import choose_implementation
@@ -86,7 +86,8 @@ def nonlinear_attention(
       gradient_mode: how the output is differentiated, see :func:`hopfield_attn.descend`.
       implementation: "autodiff" (``jax.grad`` of the energy in a scan, any order of derivative),
         "standard" (linear F: one attention), "primal" (A kept), "dual" (G kept; pooled),
-        "blockwise" (A never stored) or "kernels" (Pallas, for TPU and GPU). All compute the same;
+        "blockwise" (A never stored) or "kernels" (Pallas, for TPU and GPU; on a CPU an interpreter
+        runs them, slowly). All compute the same;
         ``None`` picks, see :mod:`hopfield_attn.ops.cost_model`. Those with a reverse pass by hand
         have no forward-mode derivatives: the pooled ones but "autodiff".
 
@@ -110,21 +111,8 @@ def nonlinear_attention(
     Reference:
       A. Farooq, arXiv:2506.11043.
     """
-    F = _check(
-        query,
-        key,
-        value,
-        query_mask,
-        key_mask,
-        nonlinearity=nonlinearity,
-        num_steps=num_steps,
-        coupling=coupling,
-        lam=lam,
-        step_size=step_size,
-        gain=gain,
-        is_causal=is_causal,
-    )
-    options = DescentOptions(
+    call, options = _prepare(
+        Call(query, key, value, nonlinearity, query_mask, key_mask, dropout_key),
         coupling=coupling,
         lam=lam,
         num_steps=num_steps,
@@ -132,9 +120,8 @@ def nonlinear_attention(
         gain=gain,
         is_causal=is_causal,
         dropout_rate=dropout_rate,
-        gradient_mode=as_gradient_mode(gradient_mode),
+        gradient_mode=gradient_mode,
     )
-    call = Call(query, key, value, F, query_mask, key_mask, dropout_key)
     if implementation is None:
         implementation = choose_implementation(call, options)
     check_choice("implementation", implementation, IMPLEMENTATIONS)
@@ -178,56 +165,34 @@ def attention_descent(
       ... ).energies.shape
       (2, 4, 4)
     """
-    F = _check(
-        query,
-        key,
-        value,
-        query_mask,
-        key_mask,
-        nonlinearity=nonlinearity,
-        num_steps=num_steps,
+    call, options = _prepare(
+        Call(query, key, value, nonlinearity, query_mask, key_mask, dropout_key),
         coupling=coupling,
         lam=lam,
+        num_steps=num_steps,
         step_size=step_size,
         gain=gain,
-        is_causal=is_causal,
-    )
-    weights, values = weights_and_values(
-        query,
-        key,
-        value,
-        query_mask=query_mask,
-        key_mask=key_mask,
         is_causal=is_causal,
         dropout_rate=dropout_rate,
-        dropout_key=dropout_key,
-    )
-    return autodiff_descent(
-        weights,
-        values,
-        nonlinearity=F,
-        coupling=coupling,
-        lam=lam,
-        num_steps=num_steps,
-        step_size=step_size,
-        gain=gain,
         gradient_mode=gradient_mode,
     )
+    return autodiff_descent(call, options)
 
 
-def _check(
-    query: Any,
-    key: Any,
-    value: Any,
-    query_mask: Any,
-    key_mask: Any,
-    *,
-    nonlinearity: Any,
-    num_steps: Any,
-    **options: Any,
-) -> Nonlinearity:
-    check_arrays(query, key, value, query_mask, key_mask)
-    F = as_nonlinearity(nonlinearity)
-    check_count(0, num_steps=num_steps)
-    check_options(F, query.shape[2], **options)
-    return F
+def _prepare(call: Call, **options: Any) -> tuple[Call, DescentOptions]:
+    """The call and its options, once they are known to fit."""
+    check_arrays(call.query, call.key, call.value, call.query_mask, call.key_mask)
+    F = as_nonlinearity(call.nonlinearity)
+    options["gradient_mode"] = as_gradient_mode(options["gradient_mode"])
+    made = DescentOptions(**options)
+    check_count(0, num_steps=made.num_steps)
+    check_options(
+        F,
+        call.query.shape[2],
+        coupling=made.coupling,
+        lam=made.lam,
+        step_size=made.step_size,
+        gain=made.gain,
+        is_causal=made.is_causal,
+    )
+    return call._replace(nonlinearity=F), made

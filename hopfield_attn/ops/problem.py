@@ -3,15 +3,16 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from einops import rearrange
 
 from hopfield_attn.energies.attention import default_gain
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.ops.heads import choose_numbers, map_heads, repeat_heads
-from hopfield_attn.ops.weights import draw_kept, drop_weights, head_weights
+from hopfield_attn.ops.weights import draw_kept, drop_weights, head_weights, zero_masked
 from hopfield_attn.solvers.gradient_modes import GradientMode
 from hopfield_attn.typing import (
     Array,
@@ -129,12 +130,19 @@ def per_head(solve: Callable[[HeadInputs, DescentOptions], Array]) -> Implementa
 
     @functools.wraps(solve)
     def implementation(call: Call, options: DescentOptions) -> Array:
-        inputs = make_inputs(call, dropout_rate=options.dropout_rate)
-        cells = inputs.query.shape[1] * inputs.key.shape[1]
-        x = map_heads(lambda head: solve(head, options), inputs, cells=cells)
-        return rearrange(x, "(b h) n d -> b n h d", h=call.query.shape[2])
+        x = solve_heads(lambda inputs: solve(inputs, options), call, options)
+        return rearrange(x, "b h n d -> b n h d")
 
     return implementation
+
+
+def solve_heads(solve: Callable[[HeadInputs], Any], call: Call, options: DescentOptions) -> Any:
+    """``solve`` for every head of every example: leading axes (b, h) on every result."""
+    inputs = make_inputs(call, dropout_rate=options.dropout_rate)
+    cells = inputs.query.shape[1] * inputs.key.shape[1]
+    found = map_heads(solve, inputs, cells=cells)
+    b, _, h, _ = call.query.shape
+    return jax.tree.map(lambda leaf: leaf.reshape(b, h, *leaf.shape[1:]), found)
 
 
 def make_inputs(call: Call, *, dropout_rate: float) -> HeadInputs:
@@ -144,9 +152,7 @@ def make_inputs(call: Call, *, dropout_rate: float) -> HeadInputs:
     dtype = jnp.promote_types(jnp.result_type(query, key), jnp.float32)
     # Scaling q costs n·d, scaling the scores n·m.
     query = query.astype(dtype) * width**-0.5
-    if key_mask is not None:
-        # A padded row may hold anything: F of a large number there would make 0 · inf.
-        value = jnp.where(key_mask[:, :, None, None], value, 0)
+    value = zero_masked(value, key_mask)
     query, key, value = (
         rearrange(a.astype(dtype), "b n h d -> (b h) n d") for a in (query, key, value)
     )

@@ -9,6 +9,7 @@ from hopfield_attn.typing import (
     Array,
     BatchedKey,
     BatchedQuery,
+    BatchedValue,
     BatchedWeights,
     Bool,
     Float,
@@ -74,6 +75,16 @@ def head_weights(
         jnp.arange(query.shape[0]), query_mask, key_mask, is_causal=is_causal, num_keys=len(key)
     )
     return jax.nn.softmax(logits, axis=-1, where=mask)
+
+
+def zero_masked(value: BatchedValue, key_mask: KeyMask | None) -> BatchedValue:
+    """The values with zeros at masked keys: a padded row may hold anything, and 0 · inf is not 0.
+
+    Args:
+      value: (b, m, h, d_v).
+      key_mask: (b, m), True for real keys; ``None``: all are.
+    """
+    return value if key_mask is None else jnp.where(key_mask[:, :, None, None], value, 0)
 
 
 def draw_kept(shape: tuple[int, ...], *, rate: float, key: Any) -> Bool[Array, "b h n m"]:

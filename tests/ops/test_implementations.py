@@ -80,18 +80,11 @@ def by_autodiff(shape, seed, name, coupling, num_steps, is_causal=False):
 
 @pytest.mark.core
 @pytest.mark.parametrize("implementation,coupling", CASES)
-@pytest.mark.parametrize("shape,num_steps", [(SHAPES[0], 3)])
-def test_values_and_gradients_are_those_of_autodiff(
-    implementation, coupling, shape, num_steps, pieces
-):
-    name = {3: "quadratic", 1: "log_cosh"}[num_steps]
-    for seed in (0,):
-        expected = by_autodiff(shape, seed, name, coupling, num_steps)
-        options = {"coupling": coupling, "num_steps": num_steps}
-        got = value_and_gradients(
-            *problem(shape, seed, name), **options, implementation=implementation
-        )
-        assert_same(got, expected)
+def test_values_and_gradients_are_those_of_autodiff(implementation, coupling, pieces):
+    expected = by_autodiff(SHAPES[0], 0, "quadratic", coupling, 3)
+    options = {"coupling": coupling, "num_steps": 3}
+    got = value_and_gradients(*problem(SHAPES[0], 0), **options, implementation=implementation)
+    assert_same(got, expected)
 
 
 @pytest.mark.parametrize("implementation", ["primal", "blockwise", "kernels"])
@@ -114,6 +107,43 @@ def test_every_family(implementation, coupling, name):
         *problem(SHAPES[0], 2, name), coupling=coupling, num_steps=2, implementation=implementation
     )
     assert_same(got, expected)
+
+
+def random_case(seed):
+    """A problem of any shape, family, coupling and T, and the implementations it is for."""
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(1, 10, size=2)
+    is_causal = bool(rng.random() < 0.3)
+    m = n if is_causal else m
+    b, h, dk, dv = rng.integers(1, 4), rng.integers(1, 4), rng.integers(1, 6), rng.integers(1, 6)
+    name = str(rng.choice(["quadratic", "cubic", "exponential", "log_cosh", "square", "spline"]))
+    coupling = str(rng.choice(["pairwise", "elementwise"] + ["pooled"] * 2 * (not is_causal)))
+    options = {
+        "coupling": coupling,
+        "num_steps": int(rng.integers(0, 6)),
+        "is_causal": is_causal,
+        "gradient_mode": [None, truncated(1), "one_step", "rematerialised"][rng.integers(0, 4)]
+        or "unrolled",
+    }
+    names = [implementation for implementation, at in CASES if at == coupling]
+    if coupling == "pairwise" and name == "spline":
+        names.remove("kernels")
+    return tuple(int(size) for size in (b, n, m, h, dk, dv)), name, options, names
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 60))]
+)
+def test_random_problems_are_solved_as_by_autodiff(seed):
+    shape, name, options, implementations = random_case(seed)
+    expected = value_and_gradients(
+        *problem(shape, seed, name), **options, implementation="autodiff"
+    )
+    for implementation in implementations:
+        got = value_and_gradients(
+            *problem(shape, seed, name), **options, implementation=implementation
+        )
+        assert_same(got, expected)
 
 
 @pytest.mark.parametrize("mode", [truncated(1), "implicit"])
