@@ -26,11 +26,15 @@ CAPTIONS = {
 
 
 def collect(folder: Path) -> None:
-    """Writes results/DEVICE-DTYPE.json from the output folder of scripts/profile."""
+    """Writes results/DEVICE-DTYPE-VERSION.json from the output folder of scripts/profile."""
     found = json.loads((folder / "profile.json").read_text(encoding="utf-8"))
     machine = found["machine"]
     device = f"cpu-{machine['threads']}" if machine["backend"] == "cpu" else machine["device"]
-    name = re.sub(r"[^a-z0-9]+", "-", f"{device}-{found['settings']['dtype']}".lower())
+    settings = found["settings"]
+    parts = [device, settings["dtype"], f"jax-{machine['jax']}"]
+    if settings["batch_heads"]:
+        parts.append(f"heads-{settings['batch_heads']}")
+    name = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower())
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, found)
@@ -58,6 +62,7 @@ def part(name: str, profile: dict) -> str:
         [
             f"### {title_of(machine)}",
             f"{commands}; {settings['dtype']}, d = {settings['width']}, "
+            f"b·h = {settings['batch_heads'] or '8192/n between 8 and 32'}, "
             f"Python {machine['python']}, flax {machine['flax']}, torch {machine['torch']}.",
             *pictures,
             markdown(profile["cells"]),

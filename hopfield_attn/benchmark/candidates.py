@@ -10,7 +10,10 @@ from flax import nnx
 
 from hopfield_attn.benchmark.cells import Cell, batch_and_heads
 from hopfield_attn.energies.nonlinearities import make_nonlinearity
+from hopfield_attn.ops.cost_model import choose_implementation
 from hopfield_attn.ops.nonlinear_attention import IMPLEMENTATIONS, nonlinear_attention
+from hopfield_attn.ops.problem import Call, DescentOptions
+from hopfield_attn.solvers.gradient_modes import as_gradient_mode
 from hopfield_attn.typing import Array, BatchedKey, BatchedOutput, BatchedQuery, BatchedValue
 
 REFERENCE = "jax.nn"
@@ -30,10 +33,12 @@ class Program(NamedTuple):
     Attributes:
       run: computes once, and returns when it is done.
       temp_bytes: what XLA reserves for temporaries; ``None`` where it is not XLA's.
+      chosen: of :data:`AUTO`, the implementation it takes.
     """
 
     run: Callable[[], Any]
     temp_bytes: int | None
+    chosen: str | None = None
 
 
 def heads_first(query: BatchedQuery, key: BatchedKey, value: BatchedValue) -> BatchedOutput:
@@ -112,7 +117,26 @@ def make_program(
     else:
         attend = _nonlinear(cell)
         inputs.append(jnp.linspace(*ALPHAS, heads, dtype=jnp.float32))
-    return _jax_program(attend, inputs, cotangent, cell.direction)
+    program = _jax_program(attend, inputs, cotangent, cell.direction)
+    return (
+        program._replace(chosen=_choice(cell, inputs)) if cell.implementation == AUTO else program
+    )
+
+
+def _choice(cell: Cell, inputs: Sequence[Array]) -> str:
+    query, key, value, alpha = inputs
+    call = Call(query, key, value, make_nonlinearity(str(cell.F), alpha), None, None, None)
+    options = DescentOptions(
+        coupling=str(cell.coupling),
+        lam=LAM,
+        num_steps=int(cell.T or 0),
+        step_size=None,
+        gain=None,
+        is_causal=False,
+        dropout_rate=0.0,
+        gradient_mode=as_gradient_mode("unrolled"),
+    )
+    return choose_implementation(call, options)
 
 
 def _nonlinear(cell: Cell) -> Callable[..., Array]:

@@ -125,8 +125,10 @@ def _measure_cell(
         found = measure(program, baseline, **limits)
     except Exception as error:
         return {"status": FAILED, "reason": _text(error)}
+    chosen = {} if program.chosen is None else {"chosen": program.chosen}
     return {
         "status": MEASURED,
+        **chosen,
         "compile_seconds": compile_seconds,
         "temp_bytes": program.temp_bytes,
         **found,

@@ -83,6 +83,8 @@ def matrix_free(is_causal: bool) -> Products:
         reverse_pool=lambda *arguments: (sweeps.pool(*arguments), None),
         reverse_gram=lambda *arguments: (sweeps.gram(*arguments), None),
         pull_back=sweeps.pull_back,
+        hold_and_attend=sweeps.hold_and_attend,
+        hold_and_gram=sweeps.hold_and_gram,
     )
 
 
@@ -118,6 +120,23 @@ class _Sweeps(NamedTuple):
             return u + column_pool(weights, value, weights @ w), None
 
         return self._over_blocks(block, source, lse, jnp.zeros_like(c), source.query)[0]
+
+    def hold_and_attend(self, source: Source, w: Array) -> tuple[Array, Array]:
+        def block(_: None, raw: Array, scale: Array, __: Array) -> tuple[None, Array]:
+            return None, scale * (raw @ w)
+
+        lse, out = self._over_new_blocks(block, source, None, source.query)[1]
+        return lse, out
+
+    def hold_and_gram(self, source: Source, value: Array) -> tuple[Array, Array]:
+        def block(u: Array, raw: Array, scale: Array, _: Array) -> tuple[Array, None]:
+            x = scale * (raw @ value)
+            return u + column_pool(raw, value, scale * x), None
+
+        u, (lse, _) = self._over_new_blocks(
+            block, source, jnp.zeros_like(value[:, 0]), source.query
+        )
+        return lse, u
 
     def pull_back(
         self, source: Source, lse: Array, value: Array, last: Any, pairs: Any
@@ -173,6 +192,32 @@ class _Sweeps(NamedTuple):
             return block(carry, weights, arrays)
 
         return self._over_rows(with_weights, source, carry, (source.query, lse, arrays))
+
+    def _over_new_blocks(
+        self, block: Callable[..., Any], source: Source, carry: Any, arrays: Any
+    ) -> tuple[Any, tuple[Array, Any]]:
+        """As :meth:`_over_blocks` before ℓ is there → (carry, (ℓ, outputs)).
+
+        ``block`` gets e^(logits − max) of its rows, and what each row has to be multiplied with to
+        be A: a product is scaled more cheaply than A.
+        """
+
+        def with_raw(carry: Any, rows: Array, taken: Any) -> tuple[Any, Any]:
+            query, arrays = taken
+            logits, allowed = self._logits(source, rows, query)
+            top = jnp.max(logits, axis=1, keepdims=True, where=allowed, initial=-jnp.inf)
+            raw = jnp.exp(logits - top)
+            if allowed is not None:
+                raw = jnp.where(allowed, raw, 0.0)
+            total = jnp.sum(raw, axis=1, keepdims=True)
+            # A row that sees no key, or that pads the last block.
+            is_empty = (total == 0) | (rows >= len(source.query))[:, None]
+            scale = jnp.where(is_empty, 0.0, 1.0 / jnp.where(is_empty, 1.0, total))
+            lse = jnp.where(is_empty, jnp.inf, top + jnp.log(jnp.where(is_empty, 1.0, total)))
+            carry, outputs = block(carry, raw, scale, arrays)
+            return carry, (lse[:, 0], outputs)
+
+        return self._over_rows(with_raw, source, carry, (source.query, arrays))
 
     def _over_rows(
         self, block: Callable[..., Any], source: Source, carry: Any, arrays: Any

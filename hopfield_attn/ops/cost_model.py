@@ -1,17 +1,25 @@
 """Which implementation ``implementation=None`` takes.
 
-A linear F is one attention. Otherwise A is kept ("primal") while there is room for it, and beyond
-it is made again block by block ("blockwise"). The dual path replaces the 2T products of n·m·d
-operations by one of n·m² and T of m², so it pays where m/d_v is small against T. The constants are
-of two CPU cores, jax 0.10, float32, forward and backward; on GPU and TPU nothing was measured.
+A linear F is one attention. Otherwise, on the CPU that the constants were measured on:
+
+* pooled, few keys: "dual", which replaces the 2T products of n·m·d operations by one of n·m² and T
+  of m², and so pays where m/d_v is small against T;
+* pooled with one or two steps, and elementwise: "blockwise", which makes A again in the reverse
+  pass. That costs fewer bytes than to keep A, and at so few steps hardly more operations;
+* else A is kept ("primal") while there is room for it, and beyond it made again ("blockwise").
+
+Where two were best in one direction each, the one that is faster forward and backward was taken.
+The constants are of two CPU cores, jax 0.10, float32; on GPU and TPU nothing was measured.
 """
 
 from hopfield_attn.ops.problem import Call, DescentOptions
 
 MAX_KEPT_CELLS = 2**29
 """Weights of a call beyond which A is not kept: 2 GiB of float32."""
-MAX_DUAL_KEYS = 256
-"""Keys up to which one G costs less than the products of three steps and their reverse."""
+DUAL_KEYS = ((256, 2), (512, 6))
+"""(m, T): up to m keys "dual" is the fastest from T steps on."""
+MIN_BLOCKWISE_KEYS = 512
+"""Keys from which "blockwise" is the fastest for one and two steps of the pooled coupling."""
 
 
 def choose_implementation(call: Call, options: DescentOptions) -> str:
@@ -23,9 +31,13 @@ def choose_implementation(call: Call, options: DescentOptions) -> str:
     """
     if call.nonlinearity.is_linear:
         return "standard"
-    (b, n, h, _), m = call.query.shape, call.key.shape[1]
-    if b * h * n * m > MAX_KEPT_CELLS and not options.dropout_rate and not options.needs_weights:
-        return "blockwise"
-    if options.coupling == "pooled" and m <= MAX_DUAL_KEYS and options.num_steps >= 2:
+    (b, n, h, _), m, T = call.query.shape, call.key.shape[1], options.num_steps
+    is_pooled = options.coupling == "pooled"
+    if is_pooled and any(m <= keys and steps <= T for keys, steps in DUAL_KEYS):
         return "dual"
-    return "primal"
+    if options.dropout_rate or options.needs_weights:
+        return "primal"
+    is_fast = options.coupling == "elementwise" or (
+        is_pooled and T <= 2 and m >= MIN_BLOCKWISE_KEYS
+    )
+    return "blockwise" if is_fast or b * h * n * m > MAX_KEPT_CELLS else "primal"

@@ -89,7 +89,7 @@ def nonlinear_attention(
         "blockwise" (A never stored) or "kernels" (Pallas, for TPU and GPU; on a CPU an interpreter
         runs them, slowly). All compute the same;
         ``None`` picks, see :mod:`hopfield_attn.ops.cost_model`. Those with a reverse pass by hand
-        have no forward-mode derivatives: the pooled ones but "autodiff".
+        have no forward-mode derivatives: "autodiff" has, and so has "primal" unless it is pooled.
 
     Returns:
       (b, n, h, d_v) in the dtype of ``query``; bfloat16 and float16 are computed in float32.

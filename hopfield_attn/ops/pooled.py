@@ -41,6 +41,8 @@ class Products(NamedTuple):
       pull_back: (source, held, y, last, pairs) → the cotangents of the source and of y under
         ⟨x̄, A diag(r) y⟩ + Σ_t ⟨a_t, G b_t⟩, with ``last`` = (x̄, r, Aᵀ x̄ or ``None``) and
         ``pairs`` = (a, b, made of a), with a leading axis T; ``None``: no pairs.
+      hold_and_attend: (source, w) → (held, A w) in one sweep; ``None``: ``hold``, then ``attend``.
+      hold_and_gram: (source, y) → (held, G 1) in one sweep; ``None``: ``hold``, then ``gram``.
     """
 
     hold: Callable[..., Any]
@@ -51,6 +53,8 @@ class Products(NamedTuple):
     reverse_pool: Callable[..., tuple[Array, Any]]
     reverse_gram: Callable[..., tuple[Array, Any]]
     pull_back: Callable[..., tuple[Any, Array]]
+    hold_and_attend: Callable[..., tuple[Any, Array]] | None = None
+    hold_and_gram: Callable[..., tuple[Any, Array]] | None = None
 
 
 def slope_of(steps: Steps, like: Array) -> tuple[Callable[..., Array], Any]:
@@ -113,13 +117,22 @@ def _run(
     theta: Any,
 ) -> tuple[Array, Any]:
     """x_T; and held, c_T and the stacked c_t, u_t."""
-    held = products.hold(source)
+    c = jnp.ones_like(value[:, 0])
+    is_peeled = products.hold_and_gram is not None and num_steps > 0
+    if is_peeled:
+        held, u = products.hold_and_gram(source, value)
+        first = c[None], u[None]
+        c = _c_step(slope, c, u, theta)
+    else:
+        held = products.hold(source)
 
     def step(c: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
         u = products.gram(source, held, value, c)
         return _c_step(slope, c, u, theta), (c, u)
 
-    c, path = jax.lax.scan(step, jnp.ones_like(value[:, 0]), length=num_steps)
+    c, path = jax.lax.scan(step, c, length=num_steps - is_peeled)
+    if is_peeled:
+        path = jax.tree.map(lambda *parts: jnp.concatenate(parts), first, path)
     return products.attend(source, held, c[:, None] * value), (held, c, path)
 
 
@@ -177,12 +190,16 @@ _descend.defvjp(_descend_forward, _descend_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(products: Products, source: PyTree, value: Array) -> Array:
-    return products.attend(source, products.hold(source), value)
+    return _attend_forward(products, source, value)[0]
 
 
 def _attend_forward(products: Products, source: PyTree, value: Array) -> tuple[Array, Any]:
-    held = products.hold(source)
-    return products.attend(source, held, value), (source, held, value)
+    if products.hold_and_attend is not None:
+        held, x = products.hold_and_attend(source, value)
+    else:
+        held = products.hold(source)
+        x = products.attend(source, held, value)
+    return x, (source, held, value)
 
 
 def _attend_backward(products: Products, kept: Any, x_bar: Array) -> tuple[Any, Array]:

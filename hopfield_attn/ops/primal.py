@@ -12,8 +12,8 @@ from hopfield_attn.ops.pooled import Products, pooled_descent
 from hopfield_attn.ops.problem import DescentOptions, HeadInputs, Steps, steps_of, weights_of
 from hopfield_attn.typing import Array, Float, State, Values, Weights
 
-ROW_CELLS = 2**17
-"""Weights of a block of rows: 512 KiB of float32, so that a pairwise block stays in the cache."""
+ROW_CELLS = 2**20
+"""Weights of a block of pairwise rows: 4 MiB of float32."""
 
 
 def primal(inputs: HeadInputs, options: DescentOptions) -> State:

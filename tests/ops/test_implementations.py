@@ -226,6 +226,13 @@ def test_the_choice_follows_the_shapes():
     quadratic = nonlinearities.quadratic(0.1)
     assert choice(128, nonlinearities.identity()) == "standard"
     assert choice(128, quadratic) == "dual"
+    assert choice(128, quadratic, num_steps=1) == "primal"
+    assert choice(512, quadratic, num_steps=1) == "blockwise"
+    assert choice(512, quadratic, num_steps=3) == "primal"
+    assert choice(512, quadratic, num_steps=7) == "dual"
+    assert choice(512, quadratic, num_steps=1, dropout_rate=0.1) == "primal"
+    assert choice(128, quadratic, coupling="elementwise") == "blockwise"
+    assert choice(128, quadratic, coupling="elementwise", step_size="auto") == "primal"
     assert choice(128, quadratic, coupling="pairwise") == "primal"
     assert choice(2048, quadratic) == "primal"
     assert choice(2**16, quadratic) == "blockwise"
