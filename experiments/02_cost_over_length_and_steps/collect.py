@@ -17,6 +17,7 @@ from hopfield_attn.files import replace_generated, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
+FLOOR = HERE / "results" / "floor.json"
 PICTURES = HERE / "pictures"
 CAPTIONS = {
     "ratio_over_length": "Time relative to jax.nn attention over the length",
@@ -42,7 +43,7 @@ def collect(folder: Path) -> None:
 
 def profiles() -> dict[str, dict]:
     """Name → profile, of everything in results/."""
-    paths = sorted((HERE / "results").glob("*.json"))
+    paths = sorted(set((HERE / "results").glob("*.json")) - {FLOOR})
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
@@ -75,6 +76,31 @@ def tables() -> str:
     return "\n\n".join(parts) or "Not run yet."
 
 
+def floor_table() -> str:
+    """The forward pass beside its products alone."""
+    if not FLOOR.is_file():
+        return "Not run yet."
+    found = json.loads(FLOOR.read_text(encoding="utf-8"))
+    times, floors, shape = found["median_ms"], found["floor_ms"], found["shape"]
+    lines = [
+        f"{title_of(found['machine'])}; n = {shape['n']}, b·h = {shape['batch_heads']}, "
+        f"d = {shape['d']}, {shape['dtype']}. A large square product runs at "
+        f"{found['gflops']:.0f} GFLOP/s; the exponential takes {times['exponential']:.1f} ms, "
+        f"`jax.nn.dot_product_attention` {times['jax.nn']:.1f} ms.",
+        "",
+        "| steps | forward, ms | 2T + 2 products and one exponential at that speed, ms | share |"
+        " forward / jax.nn | floor / jax.nn |",
+        "|" + " --- |" * 6,
+    ]
+    for name, floor in floors.items():
+        own, plain = times[name], times["jax.nn"]
+        lines.append(
+            f"| {name} | {own:.1f} | {floor:.1f} | {floor / own:.0%} "
+            f"| {own / plain:.2f} | {floor / plain:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def draw() -> None:
     PICTURES.mkdir(exist_ok=True)
     for name, profile in profiles().items():
@@ -88,6 +114,7 @@ def main(arguments: list[str]) -> int:
         collect(Path(folder))
     text = README.read_text(encoding="utf-8")
     updated = replace_generated(text, "tables", tables())
+    updated = replace_generated(updated, "floor", floor_table())
     if check:
         expected = {
             file for name, found in profiles().items() for file in picture_names(name, found)

@@ -28,11 +28,18 @@ def pictures_of(rows: Sequence[Row]) -> list[str]:
     if all(row["F"] is None for row in found):
         return []
     has_memory = any(row.get("temp_bytes") for row in found)
-    return [name for name in PICTURES if has_memory or not name.startswith("memory")]
+    # One point is no picture.
+    num_values = {over: len({row[over] for row in found} - {None}) for over in ("n", "T")}
+    return [
+        name
+        for name in PICTURES
+        if (has_memory or not name.startswith("memory"))
+        and num_values["T" if name.endswith("steps") else "n"] > 1
+    ]
 
 
 def draw_profile(folder: Path, rows: Sequence[Row], *, title: str, prefix: str = "") -> None:
-    """Draws the three pictures of the first F and the first coupling of a profile.
+    """Draws the pictures of the first F and the first coupling of a profile.
 
     Args:
       folder: where the PNG files go, named after :data:`PICTURES`.
@@ -49,34 +56,29 @@ def draw_profile(folder: Path, rows: Sequence[Row], *, title: str, prefix: str =
     T, n = central_steps(chosen), central_length(chosen)
     at_T = [row for row in chosen if row["T"] in (None, T)]
     at_n = [row for row in chosen if row["n"] == n]
-    head = f"{F} F, {coupling} coupling"
-    ratio_label = "time / time of jax.nn attention"
-    _draw(
-        folder / f"{prefix}ratio_over_length.png",
-        at_T,
-        over="n",
-        value_fn=lambda row: row["ratio"],
-        ylabel=ratio_label,
-        title=f"{head}, T = {T}: {title}",
-    )
-    _draw(
-        folder / f"{prefix}ratio_over_steps.png",
-        at_n,
-        over="T",
-        value_fn=lambda row: row["ratio"],
-        ylabel=ratio_label,
-        title=f"{head}, n = {n}: {title}",
-    )
-    with_memory = [row for row in at_T if row.get("temp_bytes")]
-    if with_memory:
+    pictures: dict[str, dict[str, Any]] = {
+        "ratio_over_length": {"rows": at_T, "over": "n"},
+        "ratio_over_steps": {"rows": at_n, "over": "T"},
+        "memory_over_length": {"rows": [r for r in at_T if r.get("temp_bytes")], "over": "n"},
+    }
+    for name in pictures_of(rows):
+        is_ratio = name.startswith("ratio")
+        at = f"n = {n}" if pictures[name]["over"] == "T" else f"T = {T}"
         _draw(
-            folder / f"{prefix}memory_over_length.png",
-            with_memory,
-            over="n",
-            value_fn=lambda row: row["temp_bytes"] / 2**20,
-            ylabel="temporaries, MiB",
-            title=f"{head}, T = {T}: {title}",
+            folder / f"{prefix}{name}.png",
+            **pictures[name],
+            value_fn=_ratio if is_ratio else _mebibytes,
+            ylabel="time / time of jax.nn attention" if is_ratio else "temporaries, MiB",
+            title=f"{F} F, {coupling} coupling, {at}: {title}",
         )
+
+
+def _ratio(row: Row) -> float:
+    return float(row["ratio"])
+
+
+def _mebibytes(row: Row) -> float:
+    return float(row["temp_bytes"] / 2**20)
 
 
 def _draw(

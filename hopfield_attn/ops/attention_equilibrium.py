@@ -9,10 +9,10 @@ import optax
 
 from hopfield_attn.checks import check_at_least, check_choice, check_count
 from hopfield_attn.energies.attention import default_gain
-from hopfield_attn.energies.interaction import gram_product
 from hopfield_attn.energies.nonlinearities import FORMULAS, Nonlinearity, as_nonlinearity
 from hopfield_attn.ops.arguments import check_arrays, check_options, weights_and_values
 from hopfield_attn.ops.heads import Head, make_head, over_heads
+from hopfield_attn.ops.primal import column_pool
 from hopfield_attn.solvers.conjugate_gradients import conjugate_gradients
 from hopfield_attn.solvers.equilibrium import (
     CONVERGED,
@@ -178,10 +178,9 @@ def _exact(
         weights.dtype
     )
 
-    gram = gram_product(value, weights)
-
     def product(c: Array) -> Array:
-        return (1 + head.lam) * c - scaled * gram(c)
+        gram = column_pool(weights, value, weights @ (c[:, None] * value))
+        return (1 + head.lam) * c - scaled * gram
 
     rhs = jnp.full(value.shape[:1], 1.0, weights.dtype) * (1 + head.lam)
     # Tighter than asked for: the residual of c is not that of x.

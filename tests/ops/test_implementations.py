@@ -239,24 +239,36 @@ def test_the_choice_follows_the_shapes():
     assert choice(2**16, quadratic, lam="auto") == "primal"
 
 
+def lowered_gradient(implementation, *, n, **options):
+    """The derivative of a pooled call in q, k and y, before it is compiled."""
+    q = jnp.ones((1, n, 1, 2))
+
+    def loss(q, k, y):
+        F = nonlinearities.quadratic(0.1)
+        return jnp.sum(
+            nonlinear_attention(
+                q, k, y, nonlinearity=F, lam=1.0, implementation=implementation, **options
+            )
+        )
+
+    return jax.jit(jax.grad(loss, (0, 1, 2))).lower(q, q, q)
+
+
 @pytest.mark.parametrize("implementation", ["primal", "dual", "blockwise"])
 def test_the_program_does_not_grow_with_the_steps(implementation):
-    q = jnp.ones((1, 4, 1, 2))
+    def num_lines(num_steps):
+        lowered = lowered_gradient(implementation, n=4, num_steps=num_steps)
+        return len(lowered.as_text().splitlines())
 
-    def program(num_steps):
-        def loss(q):
-            return jnp.sum(
-                nonlinear_attention(
-                    q,
-                    q,
-                    q,
-                    nonlinearity=nonlinearities.quadratic(0.1),
-                    lam=1.0,
-                    num_steps=num_steps,
-                    implementation=implementation,
-                )
-            )
+    assert num_lines(3) == num_lines(30)
 
-        return len(jax.jit(jax.grad(loss)).lower(q).as_text().splitlines())
 
-    assert program(3) == program(30)
+@pytest.mark.parametrize("implementation", ["primal", "blockwise"])
+def test_memory_does_not_grow_with_the_steps_of_implicit_gradients(implementation):
+    def temporaries(mode, num_steps):
+        options = {"num_steps": num_steps, "gradient_mode": mode}
+        compiled = lowered_gradient(implementation, n=64, **options).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporaries("implicit", 4) == temporaries("implicit", 40)
+    assert temporaries("unrolled", 4) < temporaries("unrolled", 40)
