@@ -23,7 +23,9 @@ def get_defaults() -> config_dict.ConfigDict:
             task="sst2",  # glue: which task
             vocab_size=2048,  # of the tokenizer that is trained on the training text
             length=64,  # tokens in a sequence, [CLS] and [SEP] included
+            packing="documents",  # mlm: rows of joined "documents", or of "lines", padded
             mask_rate=0.15,  # mlm: share of tokens to predict
+            whole_words=False,  # mlm: mask all tokens of a word or none
             validation_fraction=0.02,  # mlm: documents for the evaluations during the run
             test_fraction=0.02,  # mlm: documents for the evaluation at the end
             max_train_examples=0,  # glue: use the first N training rows; 0 is all
@@ -35,16 +37,23 @@ def get_defaults() -> config_dict.ConfigDict:
             num_threads=1,  # that prepare batches ahead
         ),
         model=config_dict.create(
+            # Folder of a Hugging Face BERT to start from; its sizes, activation and tokenizer
+            # replace those of this config. "" starts from random parameters.
+            pretrained="",
             width=128,
             num_layers=2,
             num_heads=4,
             mlp_width=512,
             norm="post",  # "post" as in BERT, or "pre"
+            activation="gelu",  # of the feed-forward part: "gelu", "gelu_tanh" or "relu"
+            norm_epsilon=1e-12,  # of the layer norms
+            num_positions=0,  # rows of the position table; 0 is data.length
             pooling="cls",  # classifiers: "cls" or "mean"
             dropout_rate=0.1,
             attention_dropout_rate=0.1,
             dtype="float32",  # of the computation; "bfloat16" on accelerators
             heads="identity",  # e.g. "identity:2,quadratic:2", or one family for all heads
+            head_layers="",  # layers that have them, "3-6" counted from 1; "" is all
             coupling="pooled",  # "pooled", "pairwise" or "elementwise"
             lam=1.0,  # λ
             num_steps=2,  # T

@@ -17,6 +17,7 @@ from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train import main
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config
+from tests.models.tiny_bert import write_folder
 
 CONFIGS = {
     path.stem: path
@@ -67,7 +68,7 @@ def glue_folder(tmp_path_factory):
 
 @pytest.mark.core
 def test_the_configs_of_the_readme_are_there():
-    assert {"quickstart", "mlm", "glue", "synthetic"} <= CONFIGS.keys()
+    assert {"quickstart", "mlm", "glue", "finetune", "synthetic"} <= CONFIGS.keys()
 
 
 @pytest.mark.core
@@ -152,7 +153,10 @@ def test_smoke_variant_trains_for_real(name, glue_folder, tmp_path):
     config = get(name, "smoke")
     if config.task == "glue":
         config.data.dir = str(glue_folder)
+    if config.model.pretrained:
+        config.model.pretrained = str(write_folder(tmp_path / "bert"))
     console = Console(file=io.StringIO(), width=200)
+    tmp_path = tmp_path / "run"
     result = main.run(config, tmp_path, console=console)
     assert result == json.loads((tmp_path / "result.json").read_text())
     assert json.loads((tmp_path / "config.json").read_text()) == json.loads(config.to_json())

@@ -23,7 +23,7 @@ class Split(NamedTuple):
     test: list[str]
 
 
-def load_documents(source: str) -> list[str]:
+def load_documents(source: str, *, by_line: bool = False) -> list[str]:
     r"""Reads the documents of one or several sources.
 
     A text file is cut at blank lines, and neighbouring paragraphs are joined as long as the
@@ -33,6 +33,7 @@ def load_documents(source: str) -> list[str]:
     Args:
       source: ``"embedded"`` for CPython's own documentation, the path of a UTF-8 text file or of
         a folder (all ``.txt`` files under it), or several of these joined with ``os.pathsep``.
+      by_line: every line of a file that is not blank is a document of its own.
 
     Returns:
       Documents in a fixed order, exact duplicates dropped.
@@ -50,7 +51,7 @@ def load_documents(source: str) -> list[str]:
     """
     documents: list[str] = []
     for entry in source.split(os.pathsep):
-        documents += embedded_documents() if entry == EMBEDDED else _path_documents(entry)
+        documents += embedded_documents() if entry == EMBEDDED else _path_documents(entry, by_line)
     return list(dict.fromkeys(documents))
 
 
@@ -131,7 +132,7 @@ def _check_filled(split: Split, fractions: tuple[float, float, float]) -> None:
             )
 
 
-def _path_documents(entry: str) -> list[str]:
+def _path_documents(entry: str, by_line: bool) -> list[str]:
     if not entry:
         raise ValueError("source must name a file or a folder, got an empty path")
     path = Path(entry).expanduser()
@@ -139,16 +140,18 @@ def _path_documents(entry: str) -> list[str]:
         files = sorted(path.rglob("*.txt"))
         if not files:
             raise ValueError(f"{path}: the folder holds no .txt file")
-        return [document for file in files for document in _file_documents(file)]
-    return _file_documents(path)
+        return [document for file in files for document in _file_documents(file, by_line)]
+    return _file_documents(path, by_line)
 
 
-def _file_documents(path: Path) -> list[str]:
+def _file_documents(path: Path, by_line: bool) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such text file or folder (or use the source {EMBEDDED!r})"
         )
-    documents = list(_merge_paragraphs(_read_text(path)))
+    text = _read_text(path)
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    documents = [line for line in lines if line] if by_line else list(_merge_paragraphs(text))
     if not documents:
         raise ValueError(f"{path}: the file holds no text")
     return documents

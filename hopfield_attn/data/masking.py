@@ -1,25 +1,30 @@
 """Rows for masked-language modelling: packing documents and masking tokens (Devlin et al. 2019)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Bool, Int, Int32
 
 from hopfield_attn.data.source import ArraySource, Element
-from hopfield_attn.data.tokenizer import CLS_ID, MASK_ID, NUM_SPECIAL, PAD_ID, SEP_ID
+from hopfield_attn.data.tokenizer import NUM_SPECIAL, SPECIAL_IDS
 
 MASKED_SHARE = 0.8
 RANDOM_SHARE = 0.1
 
 
 def pack_tokens(
-    documents: Sequence[Int[np.ndarray, " _"]], *, length: int
+    documents: Sequence[Int[np.ndarray, " _"]],
+    *,
+    length: int,
+    special: Mapping[str, int] = SPECIAL_IDS,
 ) -> Int32[np.ndarray, "rows length"]:
     """Joins documents with ``[SEP]`` and cuts the stream into rows ``[CLS] ... [SEP]``.
 
     Args:
       documents: ordinary token ids of each document; empty ones are left out.
       length: tokens in a row, ``[CLS]`` and ``[SEP]`` included.
+      special: ids of the special tokens.
 
     Returns:
       (rows, length) ids; the last row ends with ``[PAD]`` where the stream ran out.
@@ -32,19 +37,42 @@ def pack_tokens(
       array([[ 2, 10, 11, 12,  3],
              [ 2,  3, 13,  3,  0]], dtype=int32)
     """
-    if length < 3:
-        raise ValueError(f"length must be at least 3 ([CLS] token [SEP]), got {length}")
-    stream = _join_documents(documents)
+    _check_row_length(length)
+    filled = _filled(documents, special)
+    separator = np.array([special["[SEP]"]])
+    joined = [part for document in filled for part in (document, separator)]
+    stream = np.concatenate(joined[:-1])
     width = length - 2
-    num_rows = -(-len(stream) // width)
-    body = np.full(num_rows * width, PAD_ID, dtype=np.int32)
-    body[: len(stream)] = stream
-    rows = np.full((num_rows, length), PAD_ID, dtype=np.int32)
-    rows[:, 0] = CLS_ID
-    rows[:, 1:-1] = body.reshape(num_rows, width)
-    rows[:-1, -1] = SEP_ID
-    rows[-1, 1 + len(stream) - (num_rows - 1) * width] = SEP_ID
-    return rows
+    return _frame([stream[i : i + width] for i in range(0, len(stream), width)], length, special)
+
+
+def line_tokens(
+    lines: Sequence[Int[np.ndarray, " _"]],
+    *,
+    length: int,
+    special: Mapping[str, int] = SPECIAL_IDS,
+) -> Int32[np.ndarray, "rows length"]:
+    """One row ``[CLS] … [SEP] [PAD] …`` a line; a longer line goes on in the next row.
+
+    Args:
+      lines: ordinary token ids of each line; empty ones are left out.
+      length: tokens in a row, ``[CLS]`` and ``[SEP]`` included.
+      special: ids of the special tokens.
+
+    Raises:
+      ValueError: as :func:`pack_tokens`.
+
+    Example:
+      >>> line_tokens([np.array([10, 11, 12, 13]), np.array([14])], length=5)
+      array([[ 2, 10, 11, 12,  3],
+             [ 2, 13,  3,  0,  0],
+             [ 2, 14,  3,  0,  0]], dtype=int32)
+    """
+    _check_row_length(length)
+    width = length - 2
+    filled = _filled(lines, special)
+    parts = [line[i : i + width] for line in filled for i in range(0, len(line), width)]
+    return _frame(parts, length, special)
 
 
 def num_masked(length: int, *, mask_rate: float) -> int:
@@ -66,8 +94,7 @@ def num_masked(length: int, *, mask_rate: float) -> int:
     """
     if not 0 < mask_rate <= 1:
         raise ValueError(f"mask_rate must be in (0, 1], got {mask_rate}")
-    if length < 3:
-        raise ValueError(f"length must be at least 3 ([CLS] token [SEP]), got {length}")
+    _check_row_length(length)
     return max(1, round(mask_rate * (length - 2)))
 
 
@@ -77,16 +104,22 @@ def mask_tokens(
     *,
     mask_rate: float,
     vocab_size: int,
+    special: Mapping[str, int] = SPECIAL_IDS,
+    starts: Bool[np.ndarray, " vocab"] | None = None,
 ) -> Element:
     """Corrupts one row: of the chosen tokens 80 % become ``[MASK]``, 10 % random, 10 % stay.
 
     Exactly max(1, round(mask_rate n)) of the n ordinary tokens are chosen, without replacement.
+    With ``starts`` whole words are, in random order, each if it fits into what is left of that
+    number.
 
     Args:
       tokens: (length,) ids, framed by ``[CLS]`` and ``[SEP]``.
       rng: the only source of randomness.
       mask_rate: share of the ordinary tokens to predict, in (0, 1].
       vocab_size: random tokens are drawn from the ordinary ids below it.
+      special: ids of the special tokens.
+      starts: which ids start a word, for whole-word masking; ``None`` chooses tokens.
 
     Returns:
       ``tokens`` (length,) int32 corrupted ids; ``mask`` (length,) bool, False at ``[PAD]``;
@@ -108,16 +141,21 @@ def mask_tokens(
     """
     num_slots = num_masked(len(tokens), mask_rate=mask_rate)
     _check_ids(tokens, vocab_size=vocab_size)
-    ordinary = np.flatnonzero(tokens >= NUM_SPECIAL)
+    is_special = np.isin(tokens, list(special.values()))
+    ordinary = np.flatnonzero(~is_special)
     if len(ordinary) > len(tokens) - 2:
         raise ValueError(
             f"a row of {len(tokens)} tokens must have [CLS] and [SEP], "
             f"got {len(ordinary)} ordinary tokens"
         )
     num_chosen = min(len(ordinary), max(1, round(mask_rate * len(ordinary))))
-    chosen = np.sort(rng.choice(ordinary, size=num_chosen, replace=False))
+    if starts is None:
+        chosen = np.sort(rng.choice(ordinary, size=num_chosen, replace=False))
+    else:
+        chosen = _choose_words(tokens, is_special, starts, rng, num_chosen=num_chosen)
+        num_chosen = len(chosen)
     corrupted = tokens.astype(np.int32)
-    corrupted[chosen] = _replacements(corrupted[chosen], rng, vocab_size=vocab_size)
+    corrupted[chosen] = _replacements(corrupted[chosen], rng, vocab_size, special)
     slots = {
         "positions": np.zeros(num_slots, dtype=np.int32),
         "labels": np.zeros(num_slots, dtype=np.int32),
@@ -126,19 +164,16 @@ def mask_tokens(
     slots["positions"][:num_chosen] = chosen
     slots["labels"][:num_chosen] = tokens[chosen]
     slots["label_weights"][:num_chosen] = 1
-    return {"tokens": corrupted, "mask": tokens != PAD_ID, **slots}
+    return {"tokens": corrupted, "mask": tokens != special["[PAD]"], **slots}
 
 
-def mask_rows(
-    rows: Int[np.ndarray, "rows length"], *, seed: int, mask_rate: float, vocab_size: int
-) -> ArraySource:
+def mask_rows(rows: Int[np.ndarray, "rows length"], *, seed: int, **options: Any) -> ArraySource:
     """Masks every row once, for evaluation: row i depends on (seed, i) and on itself only.
 
     Args:
       rows: (rows, length) ids of ``pack_tokens``.
       seed: non-negative.
-      mask_rate: as for ``mask_tokens``.
-      vocab_size: as for ``mask_tokens``.
+      **options: as for ``mask_tokens``.
 
     Returns:
       The elements of ``mask_tokens``, as columns.
@@ -154,26 +189,66 @@ def mask_rows(
     if len(rows) == 0:
         raise ValueError("expected at least one row, got none")
     elements = [
-        mask_tokens(
-            row, np.random.default_rng((seed, i)), mask_rate=mask_rate, vocab_size=vocab_size
-        )
-        for i, row in enumerate(rows)
+        mask_tokens(row, np.random.default_rng((seed, i)), **options) for i, row in enumerate(rows)
     ]
     names = elements[0]
     return ArraySource({name: np.stack([e[name] for e in elements]) for name in names})
 
 
-def _join_documents(documents: Sequence[Int[np.ndarray, " _"]]) -> Int32[np.ndarray, " tokens"]:
+def _check_row_length(length: int) -> None:
+    if length < 3:
+        raise ValueError(f"length must be at least 3 ([CLS] token [SEP]), got {length}")
+
+
+def _filled(
+    documents: Sequence[Int[np.ndarray, " _"]], special: Mapping[str, int]
+) -> list[Int[np.ndarray, " _"]]:
+    """The documents that have tokens, all of them ordinary."""
     filled = [document for document in documents if len(document)]
     if not filled:
         raise ValueError(f"expected at least one token, got {len(documents)} empty documents")
-    if (lowest := min(int(document.min()) for document in filled)) < NUM_SPECIAL:
-        raise ValueError(
-            f"documents must hold ordinary tokens (ids from {NUM_SPECIAL}), got id {lowest}"
-        )
-    separator = np.array([SEP_ID])
-    joined = [part for document in filled for part in (document, separator)]
-    return np.concatenate(joined[:-1]).astype(np.int32)
+    reserved = list(special.values())
+    for document in filled:
+        wrong = document[np.isin(document, reserved) | (document < 0)]
+        # Text that a WordPiece vocabulary has no piece for is [UNK]: an ordinary token to a reader.
+        wrong = wrong[wrong != special["[UNK]"]]
+        if len(wrong):
+            raise ValueError(f"documents must hold ordinary tokens, got id {int(wrong[0])}")
+    return filled
+
+
+def _frame(
+    parts: Sequence[Int[np.ndarray, " _"]], length: int, special: Mapping[str, int]
+) -> Int32[np.ndarray, "rows length"]:
+    rows = np.full((len(parts), length), special["[PAD]"], dtype=np.int32)
+    rows[:, 0] = special["[CLS]"]
+    for row, part in zip(rows, parts, strict=True):
+        row[1 : 1 + len(part)] = part
+        row[1 + len(part)] = special["[SEP]"]
+    return rows
+
+
+def _choose_words(
+    tokens: Int[np.ndarray, " length"],
+    is_special: Bool[np.ndarray, " length"],
+    starts: Bool[np.ndarray, " vocab"],
+    rng: np.random.Generator,
+    *,
+    num_chosen: int,
+) -> Int[np.ndarray, " chosen"]:
+    """Positions of whole words, at most ``num_chosen``, ascending."""
+    # A word starts at a starting id, and behind a special token whatever the id is.
+    after_special = np.concatenate([[True], is_special[:-1]])
+    index = np.cumsum((starts[tokens] | after_special) & ~is_special)
+    words = [np.flatnonzero((index == w) & ~is_special) for w in np.unique(index[~is_special])]
+    chosen: list[int] = []
+    for w in rng.permutation(len(words)):
+        if len(chosen) + len(words[w]) <= num_chosen:
+            chosen.extend(words[w])
+    # No word is short enough: a part of one, rather than a row without a prediction.
+    if not chosen and words:
+        chosen.extend(words[rng.integers(len(words))][:num_chosen])
+    return np.sort(np.array(chosen, dtype=np.int64))
 
 
 def _check_ids(tokens: Int[np.ndarray, " length"], *, vocab_size: int) -> None:
@@ -189,9 +264,15 @@ def _check_ids(tokens: Int[np.ndarray, " length"], *, vocab_size: int) -> None:
 
 
 def _replacements(
-    originals: Int32[np.ndarray, " chosen"], rng: np.random.Generator, *, vocab_size: int
+    originals: Int32[np.ndarray, " chosen"],
+    rng: np.random.Generator,
+    vocab_size: int,
+    special: Mapping[str, int],
 ) -> Int32[np.ndarray, " chosen"]:
     draw = rng.random(len(originals))
-    random_ids = rng.integers(NUM_SPECIAL, vocab_size, size=len(originals), dtype=np.int32)
+    # The k-th ordinary id is k plus the number of special ids before it.
+    random_ids = rng.integers(0, vocab_size - NUM_SPECIAL, size=len(originals), dtype=np.int32)
+    for reserved in sorted(special.values()):
+        random_ids += random_ids >= reserved
     kept_or_random = np.where(draw < MASKED_SHARE + RANDOM_SHARE, random_ids, originals)
-    return np.where(draw < MASKED_SHARE, np.int32(MASK_ID), kept_or_random)
+    return np.where(draw < MASKED_SHARE, np.int32(special["[MASK]"]), kept_or_random)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Int32
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from hopfield_attn.files import write_text
@@ -13,6 +13,8 @@ from hopfield_attn.files import write_text
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(5)
 NUM_SPECIAL = len(SPECIAL_TOKENS)
+SPECIAL_IDS = dict(zip(SPECIAL_TOKENS, range(NUM_SPECIAL), strict=True))
+"""Ids of the special tokens in every tokenizer of :func:`train_tokenizer`."""
 
 NUM_BYTES = 256
 
@@ -164,25 +166,37 @@ def encode_documents(
     """Encodes documents for packing, without special tokens.
 
     Args:
-      tokenizer: one of ``train_tokenizer``: masking relies on its special ids.
+      tokenizer: any tokenizer with BERT's special tokens.
       documents: the documents.
 
     Returns:
       An int32 array of ids for each document.
-
-    Raises:
-      ValueError: the special tokens have other ids than 0 to 4.
 
     Example:
       >>> tokenizer = train_tokenizer(["low lower"] * 2, vocab_size=264)
       >>> encode_documents(tokenizer, ["low", ""])
       [array([263], dtype=int32), array([], dtype=int32)]
     """
-    ids = special_ids(tokenizer)
-    expected = {token: index for index, token in enumerate(SPECIAL_TOKENS)}
-    if ids != expected:
-        raise ValueError(f"the special tokens must have the ids {expected}, got {ids}")
     return [np.asarray(row, dtype=np.int32) for row in encode_texts(tokenizer, documents)]
+
+
+def word_starts(tokenizer: Tokenizer) -> Bool[np.ndarray, " vocab"]:
+    """Which ids start a word: those without ``##`` (WordPiece), or with a space (byte-level BPE).
+
+    Args:
+      tokenizer: one of :func:`train_tokenizer`, or of a pretrained BERT.
+
+    Example:
+      >>> tokenizer = train_tokenizer(["low lower"] * 2, vocab_size=264)
+      >>> starts = word_starts(tokenizer)
+      >>> [bool(starts[i]) for i in tokenizer.encode("low lowest").ids]
+      [True, True, False, False, False]
+    """
+    is_wordpiece = isinstance(tokenizer.model, models.WordPiece)
+    starts = np.zeros(tokenizer.get_vocab_size(), dtype=np.bool_)
+    for token, index in tokenizer.get_vocab().items():
+        starts[index] = not token.startswith("##") if is_wordpiece else token.startswith("Ġ")
+    return starts
 
 
 def _untrained_tokenizer() -> Tokenizer:

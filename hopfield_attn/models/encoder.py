@@ -1,5 +1,7 @@
 """A BERT-like encoder whose attention heads may be non-linear."""
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,8 +12,14 @@ from hopfield_attn.nn.energy_attention import EnergyAttention
 from hopfield_attn.typing import Array, Bool, DTypeLike, Float, Int
 
 NORMS = ("post", "pre")
-_EPSILON = 1e-12
+EPSILON = 1e-12
 """Of every layer norm, as in BERT."""
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": functools.partial(nnx.gelu, approximate=False),
+    "gelu_tanh": functools.partial(nnx.gelu, approximate=True),
+    "relu": nnx.relu,
+}
+"""Name → activation of the feed-forward part."""
 
 
 class Encoder(nnx.Module):
@@ -38,7 +46,10 @@ class Encoder(nnx.Module):
         norm: str = "post",
         dropout_rate: float = 0.0,
         num_types: int = 2,
+        activation: str = "gelu",
+        epsilon: float = EPSILON,
         attention: dict[str, Any] | None = None,
+        layer_heads: Sequence[str] | None = None,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
@@ -54,15 +65,27 @@ class Encoder(nnx.Module):
           norm: "post" or "pre".
           dropout_rate: of embeddings and of both branches of a layer.
           num_types: token types (sentence A, sentence B).
+          activation: of the feed-forward part, a key of :data:`ACTIVATIONS`.
+          epsilon: of every layer norm.
           attention: keyword arguments of :class:`hopfield_attn.nn.EnergyAttention`.
+          layer_heads: ``heads`` of every layer; ``None``: all have those of ``attention``.
           dtype: computation dtype; parameters are float32.
           rngs: source of the initial parameters.
 
         Raises:
-          ValueError: for an unknown ``norm``, or attention options that do not fit.
+          ValueError: for an unknown ``norm`` or ``activation``, or options that do not fit.
         """
         check_choice("norm", norm, NORMS)
+        check_choice("activation", activation, ACTIVATIONS)
+        own_heads: Sequence[dict[str, Any]] = [{}] * num_layers
+        if layer_heads is not None:
+            if len(layer_heads) != num_layers:
+                raise ValueError(
+                    f"layer_heads must have num_layers={num_layers} parts; got {len(layer_heads)}"
+                )
+            own_heads = [{"heads": heads} for heads in layer_heads]
         self.max_length = max_length
+        self.activation = activation
         self.is_post_norm = norm == "post"
         # With the tied decoder, logits start with variance 1, for any width.
         embed_init = nnx.initializers.normal(width**-0.5)
@@ -73,7 +96,7 @@ class Encoder(nnx.Module):
         self.tokens = embedding(vocab_size)
         self.positions = embedding(max_length)
         self.types = embedding(num_types)
-        self.norm = nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
+        self.norm = nnx.LayerNorm(width, epsilon=epsilon, dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(dropout_rate)
         self.layers = nnx.List(
             EncoderLayer(
@@ -82,11 +105,13 @@ class Encoder(nnx.Module):
                 mlp_width=mlp_width,
                 norm=norm,
                 dropout_rate=dropout_rate,
-                attention=attention,
+                activation=activation,
+                epsilon=epsilon,
+                attention={**(attention or {}), **heads},
                 dtype=dtype,
                 rngs=rngs,
             )
-            for _ in range(num_layers)
+            for heads in own_heads
         )
 
     def __call__(
@@ -143,19 +168,20 @@ class EncoderLayer(nnx.Module):
         mlp_width: int,
         norm: str,
         dropout_rate: float,
-        attention: dict[str, Any] | None,
+        activation: str,
+        epsilon: float,
+        attention: dict[str, Any],
         dtype: DTypeLike | None,
         rngs: nnx.Rngs,
     ):
         """Creates the parameters; arguments as in :class:`Encoder`."""
         self.is_post_norm = norm == "post"
-        self.attention = EnergyAttention(
-            width, num_heads, **(attention or {}), dtype=dtype, rngs=rngs
-        )
-        self.attention_norm = nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
+        self.activation = activation
+        self.attention = EnergyAttention(width, num_heads, **attention, dtype=dtype, rngs=rngs)
+        self.attention_norm = nnx.LayerNorm(width, epsilon=epsilon, dtype=dtype, rngs=rngs)
         self.mlp_in = nnx.Linear(width, mlp_width, dtype=dtype, rngs=rngs)
         self.mlp_out = nnx.Linear(mlp_width, width, dtype=dtype, rngs=rngs)
-        self.mlp_norm = nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
+        self.mlp_norm = nnx.LayerNorm(width, epsilon=epsilon, dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(dropout_rate)
 
     def __call__(
@@ -169,9 +195,8 @@ class EncoderLayer(nnx.Module):
         attended = self.attention(self.attention_input(x), mask=mask, rngs=rngs)
         x = x + _drop(self.dropout, attended, rngs)
         x = self.attention_norm(x) if self.is_post_norm else x
-        hidden = nnx.gelu(
-            self.mlp_in(x if self.is_post_norm else self.mlp_norm(x)), approximate=False
-        )
+        hidden = self.mlp_in(x if self.is_post_norm else self.mlp_norm(x))
+        hidden = ACTIVATIONS[self.activation](hidden)
         x = x + _drop(self.dropout, self.mlp_out(hidden), rngs)
         return self.mlp_norm(x) if self.is_post_norm else x
 

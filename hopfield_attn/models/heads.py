@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from hopfield_attn.checks import check_choice
-from hopfield_attn.models.encoder import Encoder
+from hopfield_attn.models.encoder import ACTIVATIONS, Encoder
 from hopfield_attn.typing import Array, Bool, Float, Int
 
 POOLINGS = ("cls", "mean")
@@ -26,7 +26,9 @@ class MaskedLanguageModel(nnx.Module):
         vocab_size, width = encoder.tokens.embedding.shape
         self.encoder = encoder
         self.transform = nnx.Linear(width, width, dtype=encoder.tokens.dtype, rngs=rngs)
-        self.norm = nnx.LayerNorm(width, epsilon=1e-12, dtype=encoder.tokens.dtype, rngs=rngs)
+        self.norm = nnx.LayerNorm(
+            width, epsilon=encoder.norm.epsilon, dtype=encoder.tokens.dtype, rngs=rngs
+        )
         self.bias = nnx.Param(jnp.zeros((vocab_size,), jnp.float32))
 
     def __call__(
@@ -40,7 +42,7 @@ class MaskedLanguageModel(nnx.Module):
         """Logits of the tokens at ``positions``, (b, p, vocab_size), float32."""
         states = self.encoder(tokens, mask, rngs=rngs)
         chosen = jnp.take_along_axis(states, positions[:, :, None], axis=1)
-        chosen = self.norm(nnx.gelu(self.transform(chosen), approximate=False))
+        chosen = self.norm(ACTIVATIONS[self.encoder.activation](self.transform(chosen)))
         return self.encoder.tokens.attend(chosen).astype(jnp.float32) + self.bias[None, None]
 
 

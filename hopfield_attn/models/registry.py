@@ -10,10 +10,10 @@ from flax import nnx
 from hopfield_attn.checks import check_choice
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.heads import Classifier, MaskedLanguageModel
+from hopfield_attn.models.layers import heads_by_layer
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ATTENTION_KEYS = (
-    "heads",
     "coupling",
     "lam",
     "num_steps",
@@ -32,24 +32,30 @@ def make_encoder(
     """Builds the encoder that ``config.model`` describes.
 
     Args:
-      config: width, num_layers, num_heads, mlp_width, norm, dropout_rate, attention_dropout_rate,
-        dtype, and the keys of :data:`ATTENTION_KEYS`.
+      config: width, num_layers, num_heads, mlp_width, norm, activation, norm_epsilon,
+        num_positions, dropout_rate, attention_dropout_rate, dtype, heads, head_layers, and the keys
+        of :data:`ATTENTION_KEYS`.
       vocab_size: number of token ids.
-      max_length: longest sequence.
+      max_length: longest sequence, if ``num_positions`` is 0.
       rngs: source of the initial parameters.
     """
     check_choice("model.dtype", config["dtype"], DTYPES)
     attention = {key: config[key] for key in ATTENTION_KEYS}
     return Encoder(
         vocab_size=vocab_size,
-        max_length=max_length,
+        max_length=config["num_positions"] or max_length,
         width=config["width"],
         num_layers=config["num_layers"],
         num_heads=config["num_heads"],
         mlp_width=config["mlp_width"],
         norm=config["norm"],
+        activation=config["activation"],
+        epsilon=config["norm_epsilon"],
         dropout_rate=config["dropout_rate"],
         attention={**attention, "dropout_rate": config["attention_dropout_rate"]},
+        layer_heads=heads_by_layer(
+            config["heads"], config["head_layers"], num_layers=config["num_layers"]
+        ),
         dtype=DTYPES[config["dtype"]],
         rngs=rngs,
     )

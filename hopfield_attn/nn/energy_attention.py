@@ -64,6 +64,7 @@ class EnergyAttention(nnx.Module):
       alpha: strengths α, shape (num_heads,), float32.
       spline_values: values of every head's spline at its knots, (num_heads, K), float32; rows of
         other families get no gradient. Only in a layer with a spline head.
+      heads: their specification, as given.
       groups: the runs of heads that share a family.
     """
 
@@ -113,6 +114,7 @@ class EnergyAttention(nnx.Module):
         if implementation is not None:
             check_choice("implementation", implementation, IMPLEMENTATIONS)
         self.num_heads = num_heads
+        self.heads = heads
         self.groups = parse_heads(heads, num_heads=num_heads)
         self.coupling = coupling
         self.lam = lam

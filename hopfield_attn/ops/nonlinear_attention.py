@@ -112,7 +112,7 @@ def nonlinear_attention(
       A. Farooq, arXiv:2506.11043.
     """
     call, options = _prepare(
-        Call(query, key, value, nonlinearity, query_mask, key_mask, dropout_key),
+        Call(query, key, value, as_nonlinearity(nonlinearity), query_mask, key_mask, dropout_key),
         coupling=coupling,
         lam=lam,
         num_steps=num_steps,
@@ -166,7 +166,7 @@ def attention_descent(
       (2, 4, 4)
     """
     call, options = _prepare(
-        Call(query, key, value, nonlinearity, query_mask, key_mask, dropout_key),
+        Call(query, key, value, as_nonlinearity(nonlinearity), query_mask, key_mask, dropout_key),
         coupling=coupling,
         lam=lam,
         num_steps=num_steps,
@@ -182,12 +182,11 @@ def attention_descent(
 def _prepare(call: Call, **options: Any) -> tuple[Call, DescentOptions]:
     """The call and its options, once they are known to fit."""
     check_arrays(call.query, call.key, call.value, call.query_mask, call.key_mask)
-    F = as_nonlinearity(call.nonlinearity)
     options["gradient_mode"] = as_gradient_mode(options["gradient_mode"])
     made = DescentOptions(**options)
     check_count(0, num_steps=made.num_steps)
     check_options(
-        F,
+        call.nonlinearity,
         call.query.shape[2],
         coupling=made.coupling,
         lam=made.lam,
@@ -195,4 +194,4 @@ def _prepare(call: Call, **options: Any) -> tuple[Call, DescentOptions]:
         gain=made.gain,
         is_causal=made.is_causal,
     )
-    return call._replace(nonlinearity=F), made
+    return call, made

@@ -118,8 +118,9 @@ def _run(
 ) -> tuple[Array, Any]:
     """x_T; and held, c_T and the stacked c_t, u_t."""
     c = jnp.ones_like(value[:, 0])
-    is_peeled = products.hold_and_gram is not None and num_steps > 0
-    if is_peeled:
+    is_peeled = False
+    if products.hold_and_gram is not None and num_steps > 0:
+        is_peeled = True
         held, u = products.hold_and_gram(source, value)
         first = c[None], u[None]
         c = _c_step(slope, c, u, theta)

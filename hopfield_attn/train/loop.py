@@ -13,7 +13,9 @@ from rich.console import Console
 
 from hopfield_attn.checks import check_count
 from hopfield_attn.data.batches import iterate_batches
+from hopfield_attn.energies.nonlinearities import WITHOUT_ALPHA
 from hopfield_attn.files import write_json
+from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.checkpoint import Checkpoints
 from hopfield_attn.train.evaluate import evaluate
@@ -21,6 +23,7 @@ from hopfield_attn.train.interrupt import Interrupted, InterruptFlag
 from hopfield_attn.train.logging import MetricsLog, ProgressLog, Reporter
 from hopfield_attn.train.meter import Meter
 from hopfield_attn.train.optimizer import make_optimizer, make_schedule
+from hopfield_attn.train.pretrained import start_from_pretrained
 from hopfield_attn.train.run_folder import peak_memory_mib, read_result
 from hopfield_attn.train.sharding import make_mesh, replicate, shard_batch
 from hopfield_attn.train.state import ModelDefinition, TrainState, init_state, split_model
@@ -69,7 +72,11 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
     folder = workdir / "checkpoints"
     with Checkpoints(folder, keep=config.train.keep_checkpoints) as checkpoints:
         state = replicate(init_state(params, optimizer), mesh)
-        state = checkpoints.restore_latest(state) or state
+        restored = checkpoints.restore_latest(state)
+        if restored is None and config.model.pretrained:
+            params = start_from_pretrained(model, config.model.pretrained, workdir, console)
+            state = replicate(init_state(params, optimizer), mesh)
+        state = restored or state
         result = read_result(workdir)
         if result is None:
             reporter = Reporter(title, console)
@@ -80,11 +87,23 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
                 "main_metric": task.main_metric,
                 "num_parameters": num_parameters(model),
                 "num_steps": config.train.num_steps,
+                "alpha": learned_alpha(definition.bind(state.params).encoder),
                 "peak_memory_mib": round(peak_memory_mib(), 1),
                 "data": task.facts,
             }
             write_json(workdir / "result.json", result)
     return TrainedModel(definition, state.params, result)
+
+
+def learned_alpha(encoder: Encoder) -> list[dict[str, Any]]:
+    """α of every non-linear head: rows of layer and head, counted from 1, family and alpha."""
+    return [
+        {"layer": i, "head": h + 1, "family": group.family, "alpha": float(attention.alpha[h])}
+        for i, attention in enumerate((layer.attention for layer in encoder.layers), 1)
+        for group in attention.groups
+        if group.family not in WITHOUT_ALPHA
+        for h in range(group.start, group.stop)
+    ]
 
 
 class Program(NamedTuple):

@@ -7,9 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hopfield_attn.models.layers import parse_layers
 from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train.compare import compare_runs
 from hopfield_attn.train.loop import TrainedModel, train
+from hopfield_attn.train.pretrained import adopt_pretrained
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.tasks import Task, make_task
 
@@ -26,6 +28,7 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
       The result of the run, as in ``result.json``.
     """
     console = console or Console()
+    adopt_pretrained(config)
     _check_heads(config)
     open_run_folder(workdir, config)
     console.print("Preparing the data …", highlight=False)
@@ -50,6 +53,7 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
 def _check_heads(config: Any) -> None:
     """Raises ``ValueError`` for heads that do not fit, before any work is done for them."""
     model = config.model
+    parse_layers(model.head_layers, num_layers=model.num_layers)
     specs = [model.heads] + [config.baseline_heads] * bool(config.baseline_heads)
     parsed = [parse_heads(spec, num_heads=model.num_heads) for spec in specs]
     if len(parsed) != len(set(parsed)):

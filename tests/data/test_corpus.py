@@ -140,3 +140,8 @@ def test_empty_side_and_impossible_fractions_are_errors():
 def test_fingerprint_sees_order_boundaries_and_text():
     prints = {corpus_fingerprint(documents) for documents in (["a", "b"], ["b", "a"], ["ab"], [])}
     assert len(prints) == 4
+
+
+def test_lines_are_documents_of_their_own(tmp_path):
+    (tmp_path / "a.txt").write_text("one  two\n\nthree\n  \none two\n")
+    assert load_documents(str(tmp_path), by_line=True) == ["one two", "three"]

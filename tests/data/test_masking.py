@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hopfield_attn.data.masking import mask_rows, mask_tokens, num_masked, pack_tokens
+from hopfield_attn.data.masking import (
+    line_tokens,
+    mask_rows,
+    mask_tokens,
+    num_masked,
+    pack_tokens,
+)
 from hopfield_attn.data.tokenizer import CLS_ID, MASK_ID, NUM_SPECIAL, PAD_ID, SEP_ID
 
 VOCAB_SIZE = 60
@@ -187,3 +193,75 @@ def test_evaluation_masks_depend_on_seed_and_row_only():
 def test_evaluation_without_rows_is_an_error():
     with pytest.raises(ValueError, match="at least one row"):
         mask_rows(np.zeros((0, 8), dtype=np.int32), seed=0, mask_rate=0.15, vocab_size=10)
+
+
+BERT_IDS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
+"""As in the vocabulary of the published BERT."""
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_other_special_ids_are_the_same_rows_and_masks_under_other_names(seed):
+    rng = np.random.default_rng(seed)
+    documents = [rng.integers(NUM_SPECIAL, 300, size=n) for n in rng.integers(0, 40, size=6)]
+    documents.append(np.array([7]))
+    ordinary = np.setdiff1d(np.arange(300), list(BERT_IDS.values()))
+    renamed = np.concatenate([list(BERT_IDS.values()), ordinary])
+    ours = pack_tokens(documents, length=16)
+    theirs = pack_tokens([renamed[d] for d in documents], length=16, special=BERT_IDS)
+    np.testing.assert_array_equal(renamed[ours], theirs)
+    options = {"mask_rate": 0.3, "vocab_size": 300}
+    for row, other in zip(ours, theirs, strict=True):
+        first = mask_tokens(row, np.random.default_rng(seed), **options)
+        second = mask_tokens(other, np.random.default_rng(seed), **options, special=BERT_IDS)
+        np.testing.assert_array_equal(renamed[first["tokens"]], second["tokens"])
+        for name in ("mask", "positions", "label_weights"):
+            np.testing.assert_array_equal(first[name], second[name])
+
+
+@given(seed=st.integers(0, 2**32 - 1), mask_rate=st.sampled_from([0.15, 0.4, 1.0]))
+def test_whole_words_are_masked_or_left(seed, mask_rate):
+    rng = np.random.default_rng(seed)
+    starts = rng.random(60) < 0.5
+    row = pack_tokens([rng.integers(NUM_SPECIAL, 60, size=18)], length=20)[0]
+    options = {"mask_rate": mask_rate, "vocab_size": 60}
+    masked = mask_tokens(row, rng, **options, starts=starts)
+    chosen = masked["positions"][masked["label_weights"] > 0]
+    assert 1 <= len(chosen) <= num_masked(20, mask_rate=mask_rate)
+    words = np.split(np.arange(1, 19), np.flatnonzero(starts[row[2:19]]) + 1)
+    parts = [np.isin(word, chosen) for word in words]
+    if not all(part.all() or not part.any() for part in parts):
+        # Only where no word was short enough.
+        assert min(map(len, words)) > num_masked(20, mask_rate=mask_rate)
+    if mask_rate == 1.0:
+        np.testing.assert_array_equal(chosen, np.arange(1, 19))
+
+
+def test_whole_words_are_chosen_about_evenly():
+    starts = np.ones(60, dtype=bool)
+    starts[50:] = False
+    row = pack_tokens([np.array([10, 50, 51, 20, 30, 52, 40, 41, 42, 43])], length=12)[0]
+    counts = np.zeros(12)
+    for seed in range(2000):
+        masked = mask_tokens(
+            row, np.random.default_rng(seed), mask_rate=0.3, vocab_size=60, starts=starts
+        )
+        counts[masked["positions"][masked["label_weights"] > 0]] += 1
+    assert (counts[1], counts[5]) == (counts[3], counts[6])
+    # Seven words; three tokens at most. The word of three fits only when it comes first.
+    np.testing.assert_allclose(counts[1] / 2000, 1 / 7, atol=0.03)
+    assert counts[1:11].min() > 0
+
+
+def test_lines_are_rows_of_their_own():
+    lines = [np.arange(10, 13), np.array([], dtype=int), np.arange(20, 27)]
+    rows = line_tokens(lines, length=6, special=BERT_IDS)
+    expected = [
+        [101, 10, 11, 12, 102, 0],
+        [101, 20, 21, 22, 23, 102],
+        [101, 24, 25, 26, 102, 0],
+    ]
+    np.testing.assert_array_equal(rows, expected)
+    with pytest.raises(ValueError, match="ordinary tokens, got id 102"):
+        line_tokens([np.array([102])], length=6, special=BERT_IDS)
+    # What a vocabulary has no piece for may stand in a text.
+    assert line_tokens([np.array([100])], length=6, special=BERT_IDS)[0, 1] == 100

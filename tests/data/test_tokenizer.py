@@ -17,6 +17,7 @@ from hopfield_attn.data.tokenizer import (
     load_tokenizer,
     save_tokenizer,
     train_tokenizer,
+    word_starts,
 )
 
 REPOSITORY = Path(module.__file__).resolve().parents[2]
@@ -146,8 +147,7 @@ def test_missing_tokenizer_file_is_named(tmp_path):
         load_tokenizer(tmp_path / "absent.json")
 
 
-def test_documents_need_the_special_ids_that_masking_uses():
-    vocab = {token: 10 + i for i, token in enumerate(SPECIAL_TOKENS)}
-    other = Tokenizer(models.WordLevel(vocab=vocab, unk_token="[UNK]"))
-    with pytest.raises(ValueError, match=r"must have the ids .*'\[MASK\]': 4.*got .*14"):
-        encode_documents(other, ["text"])
+def test_words_of_a_wordpiece_vocabulary_start_without_the_sign():
+    pieces = [*SPECIAL_TOKENS, "the", "##s", "cat"]
+    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
+    assert word_starts(tokenizer).tolist() == [True] * 6 + [False, True]

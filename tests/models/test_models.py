@@ -3,27 +3,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.defaults import get_defaults
 from hopfield_attn.models.registry import make_classifier, make_masked_language_model
 
-CONFIG = {
+CONFIG = get_defaults().model.to_dict() | {
     "width": 16,
     "num_layers": 1,
     "num_heads": 2,
     "mlp_width": 32,
-    "norm": "post",
-    "dropout_rate": 0.1,
-    "attention_dropout_rate": 0.1,
-    "dtype": "float32",
     "heads": "identity:1,quadratic:1",
-    "coupling": "pooled",
-    "lam": 1.0,
-    "num_steps": 2,
-    "step_size": None,
-    "gain": None,
     "alpha_init": 0.1,
-    "gradient_mode": "unrolled",
-    "implementation": None,
-    "pooling": "cls",
 }
 TOKENS = jax.random.randint(jax.random.key(0), (2, 6), 0, 40)
 MASK = jnp.array([[True] * 6, [True] * 4 + [False] * 2])

@@ -29,7 +29,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
     splits = {split: _read_split(data, split) for split in _labelled(task)}
     train = splits.pop("train")[: data.max_train_examples or None]
     texts = [text for e in train for text in (e.sentence1, e.sentence2) if text]
-    tokenizer = run_tokenizer(texts, data.vocab_size, workdir)
+    tokenizer = run_tokenizer(texts, data.vocab_size, workdir, pretrained=config.model.pretrained)
 
     def encode(examples: list) -> RandomAccess[Any]:
         return glue_encoding.encode_examples(tokenizer, examples, length=data.length)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from hopfield_attn.checks import check_choice
 from hopfield_attn.data import baselines, corpus, masking
 from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.data.batches import make_batches
@@ -17,22 +18,37 @@ from hopfield_attn.train.step import Batch
 from hopfield_attn.train.tasks.task import Outputs, Task, run_tokenizer
 from hopfield_attn.typing import Array
 
+PACKINGS = {"documents": masking.pack_tokens, "lines": masking.line_tokens}
+"""Name of a packing → (token ids of the texts) → rows."""
+
 
 def mlm_task(config: Any, workdir: Path) -> Task:
     """Masked-language modelling of ``config.data.source``, split into documents by content."""
     data = config.data
-    documents = corpus.load_documents(data.source)
+    check_choice("data.packing", data.packing, PACKINGS)
+    documents = corpus.load_documents(data.source, by_line=data.packing == "lines")
     split = corpus.split_documents(
         documents,
         validation_fraction=data.validation_fraction,
         test_fraction=data.test_fraction,
     )
-    tokenizer = run_tokenizer(split.train, data.vocab_size, workdir)
-    train, validation, test = (
-        masking.pack_tokens(tokenizers.encode_documents(tokenizer, side), length=data.length)
-        for side in split
+    tokenizer = run_tokenizer(
+        split.train, data.vocab_size, workdir, pretrained=config.model.pretrained
     )
-    options = {"mask_rate": data.mask_rate, "vocab_size": data.vocab_size}
+    special = tokenizers.special_ids(tokenizer)
+    make_rows = PACKINGS[data.packing]
+
+    def rows_of(texts: list[str]) -> Any:
+        encoded = tokenizers.encode_documents(tokenizer, texts)
+        return make_rows(encoded, length=data.length, special=special)
+
+    train, validation, test = map(rows_of, split)
+    options = {
+        "mask_rate": data.mask_rate,
+        "vocab_size": data.vocab_size,
+        "special": special,
+        "starts": tokenizers.word_starts(tokenizer) if data.whole_words else None,
+    }
     test_set = masking.mask_rows(test, seed=1, **options)
     targets = test_set.arrays["labels"], test_set.arrays["label_weights"]
 
@@ -59,9 +75,9 @@ def mlm_task(config: Any, workdir: Path) -> Task:
         score_fn=_score,
         main_metric="accuracy",
         baselines={
-            "unigram_accuracy": baselines.unigram_accuracy(train, *targets),
+            "unigram_accuracy": baselines.unigram_accuracy(train, *targets, special=special),
             "unigram_loss": baselines.unigram_cross_entropy(
-                train, *targets, vocab_size=data.vocab_size
+                train, *targets, vocab_size=data.vocab_size, special=special
             ),
         },
         facts={

@@ -10,6 +10,7 @@ from flax import nnx
 
 from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.data.source import RandomAccess
+from hopfield_attn.models.bert_folder import read_bert_tokenizer
 from hopfield_attn.train.step import Batch, LossFn
 from hopfield_attn.typing import Array
 
@@ -46,11 +47,21 @@ class Task:
     facts: dict[str, Any]
 
 
-def run_tokenizer(texts: list[str], vocab_size: int, workdir: Path) -> Any:
-    """The tokenizer of the run: read from its folder, or trained on ``texts`` and saved there."""
+def run_tokenizer(texts: list[str], vocab_size: int, workdir: Path, *, pretrained: str) -> Any:
+    """The tokenizer of the run, in its folder: found there, or put there.
+
+    Args:
+      texts: what it is trained on, if there is no pretrained one.
+      vocab_size: number of ids to train.
+      workdir: the run folder.
+      pretrained: folder of a BERT whose tokenizer is taken; "" trains one.
+    """
     path = workdir / "tokenizer.json"
     if path.is_file():
         return tokenizers.load_tokenizer(path)
-    tokenizer = tokenizers.train_tokenizer(texts, vocab_size=vocab_size)
+    if pretrained:
+        tokenizer = read_bert_tokenizer(pretrained)
+    else:
+        tokenizer = tokenizers.train_tokenizer(texts, vocab_size=vocab_size)
     tokenizers.save_tokenizer(tokenizer, path)
     return tokenizer

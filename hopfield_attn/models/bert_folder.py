@@ -1,0 +1,170 @@
+"""A Hugging Face BERT folder on disk: config, safetensors and tokenizer; no pickle is opened."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from tokenizers.implementations import BertWordPieceTokenizer
+
+from hopfield_attn.data.tokenizer import load_tokenizer, save_tokenizer, special_ids
+from hopfield_attn.files import write_json
+
+DTYPES = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+_CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.ckpt.index")
+
+
+class BertFolder(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+      config: the object of ``config.json``.
+      tensors: name → array, as in the file.
+    """
+
+    config: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+
+def read_bert_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads ``config.json`` of a folder.
+
+    Raises:
+      FileNotFoundError: there is no such folder or file.
+      ValueError: it is not a JSON object.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder}: no such folder; expected one with {_CONFIG} and weights"
+        )
+    return _read_object(folder / _CONFIG)
+
+
+def read_bert_folder(path: str | os.PathLike[str]) -> BertFolder:
+    """Reads config and tensors of a folder.
+
+    Args:
+      path: a folder with ``config.json`` and ``model.safetensors``, or its index and parts.
+
+    Raises:
+      FileNotFoundError: a file is missing; where only pickled weights are there, how to convert
+        them.
+      ValueError: a file is damaged, or holds tensors that are not floating-point.
+    """
+    config = read_bert_config(path)
+    folder = Path(path).expanduser()
+    if (folder / _WEIGHTS).is_file():
+        return BertFolder(config, _read_tensors(folder / _WEIGHTS))
+    if (folder / _INDEX).is_file():
+        weight_map = _read_object(folder / _INDEX).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise ValueError(f"{folder / _INDEX}: lacks the object 'weight_map'")
+        tensors: dict[str, np.ndarray] = {}
+        for part in sorted(set(map(str, weight_map.values()))):
+            # A name from a file must not lead out of the folder.
+            tensors |= _read_tensors(folder / Path(part).name)
+        return BertFolder(config, tensors)
+    found = [name for name in _PICKLES if (folder / name).is_file()]
+    more = (
+        f"; {found[0]} is a pickle, which is a program and is not opened: save the model again "
+        "with transformers' save_pretrained, which writes safetensors"
+        if found
+        else ""
+    )
+    raise FileNotFoundError(f"{folder}: has no {_WEIGHTS}{more}")
+
+
+def read_bert_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
+    """Reads ``tokenizer.json`` of a folder, or makes the WordPiece tokenizer of ``vocab.txt``.
+
+    Raises:
+      FileNotFoundError: neither is there.
+      ValueError: it lacks one of BERT's special tokens.
+    """
+    folder = Path(path).expanduser()
+    if (folder / "tokenizer.json").is_file():
+        return load_tokenizer(folder / "tokenizer.json")
+    vocabulary = folder / "vocab.txt"
+    if not vocabulary.is_file():
+        raise FileNotFoundError(f"{folder}: has neither tokenizer.json nor vocab.txt")
+    settings = folder / "tokenizer_config.json"
+    options = _read_object(settings) if settings.is_file() else {}
+    made = BertWordPieceTokenizer(
+        str(vocabulary),
+        lowercase=bool(options.get("do_lower_case", True)),
+        strip_accents=options.get("strip_accents"),
+        handle_chinese_chars=bool(options.get("tokenize_chinese_chars", True)),
+    )
+    tokenizer = Tokenizer.from_str(made.to_str())
+    try:
+        special_ids(tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{vocabulary}: {error}") from None
+    return tokenizer
+
+
+def write_bert_folder(
+    path: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    tokenizer: Tokenizer | None,
+) -> None:
+    """Writes a folder that :func:`read_bert_folder` and transformers read.
+
+    Files are written whole or not at all, the weights first: a folder with a config is complete.
+
+    Args:
+      path: made if it is not there.
+      config: for ``config.json``.
+      tensors: name → array.
+      tokenizer: for ``tokenizer.json``; ``None`` writes none.
+    """
+    folder = Path(path).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{_WEIGHTS}.{os.getpid()}.partial"
+    try:
+        # "pt" is what transformers asks a file to say of itself.
+        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        safetensors.numpy.save_file(arrays, partial, metadata={"format": "pt"})
+        partial.replace(folder / _WEIGHTS)
+    finally:
+        partial.unlink(missing_ok=True)
+    if tokenizer is not None:
+        save_tokenizer(tokenizer, folder / "tokenizer.json")
+        names = {f"{name[1:-1].lower()}_token": name for name in special_ids(tokenizer)}
+        kind = {"tokenizer_class": "PreTrainedTokenizerFast"}
+        write_json(folder / "tokenizer_config.json", kind | names)
+    write_json(folder / _CONFIG, dict(config))
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected a JSON object; got {type(value).__name__}")
+    return value
+
+
+def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return safetensors.numpy.load_file(path)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: not a safetensors file, or damaged ({error})") from None

@@ -1,0 +1,83 @@
+"""A run that starts from a pretrained BERT: its sizes, then its weights."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from hopfield_attn.files import write_json
+from hopfield_attn.models.bert_config import OURS, bert_sizes
+from hopfield_attn.models.bert_folder import read_bert_config
+from hopfield_attn.models.pretrained import LoadReport, load_weights
+from hopfield_attn.train.state import split_model
+
+
+def adopt_pretrained(config: Any) -> None:
+    """Sets the sizes in ``config`` to those of the BERT in ``config.model.pretrained``, if any.
+
+    So the config that is recorded is the one of the model that is trained.
+
+    Args:
+      config: a training config; changed in place.
+
+    Raises:
+      FileNotFoundError: the folder has no ``config.json``.
+      ValueError: it is not a BERT's.
+    """
+    path = config.model.pretrained
+    if not path:
+        return
+    if not Path(path).expanduser().is_dir():
+        raise FileNotFoundError(
+            f"model.pretrained={path}: no such folder; name that of a Hugging Face BERT with "
+            "--config.model.pretrained=FOLDER"
+        )
+    found = read_bert_config(path)
+    sizes = bert_sizes(found, source=f"model.pretrained={path}")
+    if found.get(OURS) and config.model.heads == "identity":
+        raise ValueError(
+            f"model.pretrained={path} has non-linear heads ({found[OURS]['layer_heads']}), and "
+            "model.heads='identity' would leave them out; name the heads of this run"
+        )
+    config.data.vocab_size = sizes.vocab_size
+    config.model.update(
+        width=sizes.width,
+        num_layers=sizes.num_layers,
+        num_heads=sizes.num_heads,
+        mlp_width=sizes.mlp_width,
+        activation=sizes.activation,
+        norm_epsilon=sizes.epsilon,
+        norm="post",
+        num_positions=max(sizes.max_length, config.data.length),
+    )
+
+
+def start_from_pretrained(model: Any, path: str, workdir: Path, console: Console) -> dict[str, Any]:
+    """Loads the weights in ``path`` into ``model``, says what was loaded, and records it.
+
+    Args:
+      model: the model of the run.
+      path: the folder of the BERT.
+      workdir: the run folder; gets ``pretrained.json``.
+      console: where to print.
+
+    Returns:
+      The parameters, a nested dict.
+    """
+    report = load_weights(model, path)
+    write_json(workdir / "pretrained.json", {"source": path, **report._asdict()})
+    parts = [f"{len(report.loaded)} tensors from {path}"]
+    # α is fresh in a plain BERT, in every layer: one word for all of them.
+    parts += [f"{name}: {_kinds(names)}" for name, names in _left(report) if names]
+    console.print(f"Pretrained: {'; '.join(parts)}", highlight=False)
+    return split_model(model)[1]
+
+
+def _left(report: LoadReport) -> list[tuple[str, tuple[str, ...]]]:
+    return [("not in it, so fresh", report.fresh), ("in it and not used", report.unused)]
+
+
+def _kinds(names: tuple[str, ...]) -> str:
+    """The names, with layer numbers left out."""
+    return ", ".join(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))

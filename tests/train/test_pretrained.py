@@ -1,0 +1,133 @@
+"""Runs that start from a pretrained BERT."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs.finetune import get_config
+from hopfield_attn.models.bert_folder import read_bert_folder, read_bert_tokenizer
+from hopfield_attn.models.convert import convert_folder
+from hopfield_attn.train import main
+from hopfield_attn.train.pretrained import adopt_pretrained
+from tests.models.tiny_bert import CONFIG, write_folder
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("bert") / "tiny")
+
+
+@pytest.fixture
+def config(bert, tmp_path):
+    folder = tmp_path / "glue" / "SST-2"
+    folder.mkdir(parents=True)
+    for split in ("train", "dev"):
+        rows = [f"the {word} cat sat\t{label}" for word, label in (("good", 1), ("bad", 0))] * 8
+        (folder / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
+    made = get_config("smoke")
+    made.data.dir = str(folder.parent)
+    made.model.pretrained = str(bert)
+    return made
+
+
+def test_the_sizes_of_the_config_become_those_of_the_bert(config):
+    config.model.width = 999
+    config.model.norm = "pre"
+    config.data.length = 40
+    adopt_pretrained(config)
+    assert config.model.width == CONFIG["hidden_size"]
+    assert (config.model.norm, config.data.vocab_size) == ("post", CONFIG["vocab_size"])
+    assert config.model.num_positions == 40
+    config.data.length = 8
+    adopt_pretrained(config)
+    assert config.model.num_positions == CONFIG["max_position_embeddings"]
+
+
+def test_a_run_starts_from_the_weights_and_records_what_it_took(config, bert, tmp_path, quiet):
+    # Without steps that change anything, the weights are those of the folder.
+    config.optimizer.learning_rate = 0.0
+    config.train.num_steps = 4
+    config.train.checkpoint_every = 2
+    task_runs = []
+    original = main.train
+
+    def keep(*arguments, **options):
+        task_runs.append(original(*arguments, **options))
+        return task_runs[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "train", keep)
+        result = main.run(config, tmp_path / "run", console=quiet)
+    params = task_runs[0].params
+    tensors = read_bert_folder(bert).tensors
+    np.testing.assert_array_equal(
+        params["encoder"]["layers"][1]["mlp_in"]["kernel"],
+        tensors["encoder.layer.1.intermediate.dense.weight"].T,
+    )
+    record = json.loads((tmp_path / "run" / "pretrained.json").read_text())
+    assert record["source"] == str(bert)
+    assert len(record["loaded"]) == 53 and not record["unused"][2:]
+    assert "classifier.weight" in record["fresh"]
+    printed = quiet.file.getvalue()
+    assert "Pretrained: " in printed and "encoder.layer.*.attention.self.alpha" in printed
+    # α of the non-linear heads, by layer and head.
+    rows = [(row["layer"], row["head"], row["alpha"]) for row in result["alpha"]]
+    assert rows == [(2, 1, 0.0), (2, 2, 0.0), (3, 1, 0.0), (3, 2, 0.0)]
+    tokenizer = read_bert_tokenizer(bert)
+    saved = (tmp_path / "run" / "tokenizer.json").read_text(encoding="utf-8")
+    assert json.loads(saved) == json.loads(tokenizer.to_str())
+
+
+def test_alpha_moves_with_a_rate_of_its_own(config, tmp_path, quiet):
+    fast = main.run(config, tmp_path / "fast", console=quiet)
+    config.optimizer.alpha_rate = 0.0
+    still = main.run(config, tmp_path / "still", console=quiet)
+    assert all(row["alpha"] == 0 for row in still["alpha"])
+    assert all(abs(row["alpha"]) > 1e-5 for row in fast["alpha"])
+
+
+def test_a_run_that_goes_on_does_not_need_the_folder_again(config, tmp_path, quiet):
+    copy = write_folder(tmp_path / "copy")
+    config.model.pretrained = str(copy)
+    first = main.run(config, tmp_path / "run", console=quiet)
+    (tmp_path / "run" / "result.json").unlink()
+    (copy / "model.safetensors").unlink()
+    assert main.run(config, tmp_path / "run", console=quiet)["evaluations"] == first["evaluations"]
+
+
+def test_heads_of_a_converted_folder_are_not_left_out_silently(config, bert, tmp_path):
+    convert_folder(bert, tmp_path / "new", heads="quadratic")
+    config.model.pretrained = str(tmp_path / "new")
+    config.model.heads = "identity"
+    with pytest.raises(ValueError, match="would leave them out; name the heads of this run"):
+        adopt_pretrained(config)
+
+
+def test_a_folder_that_is_not_there_is_said_before_anything_is_done(config, tmp_path, quiet):
+    config.model.pretrained = "BERT"
+    with pytest.raises(FileNotFoundError, match="--config.model.pretrained=FOLDER"):
+        main.run(config, tmp_path / "run", console=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_masked_language_modelling_goes_on_from_a_bert_without_a_head(bert, tmp_path, quiet):
+    from configs.mlm import get_config as get_mlm
+
+    lines = [f"the cat sat on the mat {i}" for i in range(60)]
+    (tmp_path / "text.txt").write_text("\n".join(lines))
+    config = get_mlm("smoke")
+    config.data.source = str(tmp_path / "text.txt")
+    config.data.validation_fraction = config.data.test_fraction = 0.2
+    config.data.packing = "lines"
+    config.data.whole_words = True
+    config.model.pretrained = str(bert)
+    config.model.heads = "identity:2,log_cosh:2"
+    config.train.num_steps = 4
+    config.train.eval_every = 0
+    result = main.run(config, tmp_path / "run", console=quiet)
+    assert sum(result["data"]["num_documents"].values()) == 60
+    record = json.loads((tmp_path / "run" / "pretrained.json").read_text())
+    fresh = {"cls.predictions.bias", "cls.predictions.transform.dense.weight"}
+    assert fresh <= set(record["fresh"])
+    assert 0 < result["evaluations"]["test"]["loss"] < 20
