@@ -12,7 +12,7 @@ placeholder = config_dict.placeholder
 def get_defaults() -> config_dict.ConfigDict:
     """Returns a fresh, locked copy of the defaults."""
     config = config_dict.create(
-        task="mlm",  # "mlm", "glue", "superglue", "qa", "quality" or "recall"
+        task="mlm",  # "mlm", "glue", "superglue", "qa", "quality", "scrolls" or "recall"
         seed=0,  # parameters, order of the data, masking, dropout
         # Heads of a second, linear run on the same data and seed, to compare with; "" is none.
         baseline_heads="",
@@ -21,16 +21,16 @@ def get_defaults() -> config_dict.ConfigDict:
             # Folder with the task folders (glue: or "hub:nyu-mll/glue") or files (qa, quality).
             dir="",
             revision="",  # glue from the hub: commit of the data; "" is the newest
-            task="sst2",  # glue, superglue: which task; qa: "squad" or "squad_v2"
-            max_bad_rows=0,  # superglue, qa, quality: rows to leave out before one is an error
+            task="sst2",  # glue, superglue, scrolls: which task; qa: "squad" or "squad_v2"
+            max_bad_rows=0,  # superglue, qa, quality, scrolls: left out before one is an error
             vocab_size=2048,  # of the tokenizer that is trained on the training text
             length=64,  # tokens in a sequence, [CLS] and [SEP] included
             mask_rate=0.15,  # mlm: share of tokens to predict
             validation_fraction=0.02,  # mlm: documents for the evaluations during the run
             test_fraction=0.02,  # mlm: documents for the evaluation at the end
             max_train_examples=0,  # tasks in a folder: the first N of the training split; 0 is all
-            stride=128,  # qa, quality: tokens from the start of one window to that of the next
-            num_windows=1,  # quality: windows of an article; 1 is one long window
+            stride=128,  # qa, quality, scrolls: tokens from the start of a window to that of the next
+            num_windows=1,  # quality, scrolls: windows of a document; 1 is one long window
             max_question_tokens=64,  # qa: a question is cut after these
             max_answer_tokens=30,  # qa: tokens of the longest answer
             # qa, squad_v2: no answer where its score is above the best span's by more than this.

@@ -72,7 +72,7 @@ def write_lines(path, rows):
 
 @pytest.fixture(scope="module")
 def question_folder(tmp_path_factory):
-    """BoolQ, SQuAD and QuALITY of a dozen rows, side by side."""
+    """BoolQ, SQuAD, QuALITY and ContractNLI of a dozen rows, side by side."""
     folder = tmp_path_factory.mktemp("questions")
     rng = random.Random(1)
     stems = ("walk", "sing", "read", "glow", "turn", "play", "rest", "light", "wind", "paint")
@@ -93,6 +93,9 @@ def question_folder(tmp_path_factory):
         }
         for text in texts
     ]
+    contracts = [{"input": f"{text[:20]}\n\n{text}", "output": "Entailment"} for text in texts]
+    for split in ("train", "validation"):
+        write_lines(folder / "contract_nli" / f"{split}.jsonl", contracts)
     for split, other in (("train", "train"), ("val", "dev")):
         write_lines(folder / "BoolQ" / f"{split}.jsonl", pairs)
         write_lines(folder / f"{other}.jsonl", articles)
@@ -103,7 +106,7 @@ def question_folder(tmp_path_factory):
 @pytest.mark.core
 def test_the_configs_of_the_readme_are_there():
     assert {"quickstart", "mlm", "glue", "synthetic"} <= CONFIGS.keys()
-    assert {"superglue", "squad", "quality"} <= CONFIGS.keys()
+    assert {"superglue", "squad", "quality", "scrolls"} <= CONFIGS.keys()
 
 
 @pytest.mark.core
@@ -188,7 +191,7 @@ def test_smoke_variant_trains_for_real(name, glue_folder, question_folder, tmp_p
     config = get(name, "smoke")
     if config.task == "glue":
         config.data.dir = str(glue_folder)
-    elif config.task in ("superglue", "qa", "quality"):
+    elif config.task in ("superglue", "qa", "quality", "scrolls"):
         config.data.dir = str(question_folder)
     console = Console(file=io.StringIO(), width=200)
     result = main.run(config, tmp_path, console=console)

@@ -2,19 +2,22 @@
 
 import functools
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from hopfield_attn.checks import check_choice
 from hopfield_attn.data.folders import find_file
 from hopfield_attn.data.glue_tasks import Example
-from hopfield_attn.data.json_fields import JsonObject, read_field
+from hopfield_attn.data.json_fields import JsonObject, read_class, read_field
 from hopfield_attn.data.json_lines import read_json_lines
 
 SCROLLS_SPLITS = ("train", "validation", "test")
 
 SCROLLS_CLASSES = {"contract_nli": ("Entailment", "Contradiction", "Not mentioned")}
 """Task whose outputs are classes → how it spells them, by class id."""
+
+
+_T = TypeVar("_T")
 
 
 class ScrollsExample(NamedTuple):
@@ -56,41 +59,58 @@ def read_scrolls(
       [ScrollsExample(example_id='7', pair_id='7_0', input_text='Why?\n\nA text.',
                       output_text='So.')]
     """
-    check_choice(f"split of {task}", split, SCROLLS_SPLITS)
-    path = find_file(data_dir, task, f"{split}.jsonl")
-    parse = functools.partial(_parse_row, labelled=split != "test")
-    return read_json_lines(path, parse, max_bad_rows=max_bad_rows)
+    return _read(data_dir, task, split, _parse_row, max_bad_rows)
 
 
-def scrolls_classification(examples: Sequence[ScrollsExample], task: str) -> list[Example]:
-    r"""Examples whose outputs are classes as pairs: the document, and what is asked of it.
+def read_scrolls_pairs(
+    data_dir: str | os.PathLike[str], task: str, split: str, *, max_bad_rows: int = 0
+) -> tuple[list[Example], list[str]]:
+    r"""Reads one split of a task whose outputs are classes, as pairs: document and what is asked.
 
     Args:
-      examples: examples of the task.
+      data_dir: as for ``read_scrolls``.
       task: a key of ``SCROLLS_CLASSES``.
+      split: as for ``read_scrolls``.
+      max_bad_rows: as for ``read_scrolls``.
 
     Returns:
-      Pairs with the document first; inputs have it after the first empty line.
+      Pairs with the document first, which an input has after its first empty line, and one line
+      ``FILE:LINE column NAME: reason`` for each line left out; a test split has no labels.
 
     Raises:
-      ValueError: unknown task, or an output that is no class of it.
+      ValueError: unknown task, or as for ``read_scrolls``; an output that is no class is bad too.
+      FileNotFoundError: the folder or the file does not exist.
 
     Example:
-      >>> example = ScrollsExample("7", "7_0", "It rains.\n\nToday\n\nit rains.", "Entailment")
-      >>> scrolls_classification([example], "contract_nli")
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> line = r'{"input": "It rains.\n\nToday\n\nit rains.", "output": "Entailment"}'
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     Path(folder, "contract_nli").mkdir()
+      ...     _ = Path(folder, "contract_nli", "train.jsonl").write_text(line)
+      ...     read_scrolls_pairs(folder, "contract_nli", "train")[0]
       [Example(sentence1='Today\n\nit rains.', sentence2='It rains.', label=0)]
     """
     check_choice("SCROLLS task with classes", task, SCROLLS_CLASSES)
-    pairs = []
-    for example in examples:
-        asked, _, document = example.input_text.partition("\n\n")
-        label = None
-        if example.output_text is not None:
-            classes = SCROLLS_CLASSES[task]
-            check_choice(f"output of {example.pair_id}", example.output_text, classes)
-            label = classes.index(example.output_text)
-        pairs.append(Example(document.strip(), asked.strip(), label))
-    return pairs
+    classes = SCROLLS_CLASSES[task]
+    return _read(
+        data_dir, task, split, functools.partial(_parse_pair, classes=classes), max_bad_rows
+    )
+
+
+def _read(
+    data_dir: str | os.PathLike[str],
+    task: str,
+    split: str,
+    parse: Callable[..., list[_T]],
+    max_bad_rows: int,
+) -> tuple[list[_T], list[str]]:
+    check_choice(f"split of {task}", split, SCROLLS_SPLITS)
+    path = find_file(data_dir, task, f"{split}.jsonl")
+    labelled = split != "test"
+    return read_json_lines(
+        path, lambda row: parse(row, labelled=labelled), max_bad_rows=max_bad_rows
+    )
 
 
 def _parse_row(row: JsonObject, *, labelled: bool) -> list[ScrollsExample]:
@@ -102,3 +122,11 @@ def _parse_row(row: JsonObject, *, labelled: bool) -> list[ScrollsExample]:
             output_text=read_field(row, "output", str) if labelled else None,
         )
     ]
+
+
+def _parse_pair(row: JsonObject, *, labelled: bool, classes: tuple[str, ...]) -> list[Example]:
+    asked, gap, document = read_field(row, "input", str).partition("\n\n")
+    if not gap:
+        raise ValueError("column input: no empty line between what is asked and the document")
+    label = read_class(row, "output", classes) if labelled else None
+    return [Example(document.strip(), asked.strip(), label)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hopfield_attn.data.examples import ChoiceQuestion
 from hopfield_attn.data.glue_tasks import Example
 from hopfield_attn.data.quality import read_quality
-from hopfield_attn.data.scrolls import ScrollsExample, read_scrolls, scrolls_classification
+from hopfield_attn.data.scrolls import ScrollsExample, read_scrolls, read_scrolls_pairs
 from hopfield_attn.data.tokenizer import encode_texts, special_ids
 from hopfield_attn.data.window_encoding import encode_window_choices, encode_windows
 
@@ -96,15 +96,27 @@ def test_scrolls_lines_are_read_and_their_classes_found(tmp_path):
     examples, skipped = read_scrolls(tmp_path, "contract_nli", "train")
     assert examples[1] == ScrollsExample("2", "2_0", "It was.\n\nNo.", "Not mentioned")
     assert skipped == []
-    pairs = scrolls_classification(examples, "contract_nli")
-    assert pairs == [Example("Yes,\n\nit is.", "It is.", 0), Example("No.", "It was.", 2)]
-    path = write_lines(tmp_path / "contract_nli" / "test.jsonl", {**rows[0], "output": None})
-    examples, _ = read_scrolls(tmp_path, "contract_nli", "test")
-    assert scrolls_classification(examples, "contract_nli")[0].label is None
-    with pytest.raises(ValueError, match=r"output of 9_0 must be one of .*'Neutral'"):
-        scrolls_classification([ScrollsExample("9", "9_0", "", "Neutral")], "contract_nli")
+    pairs = [Example("Yes,\n\nit is.", "It is.", 0), Example("No.", "It was.", 2)]
+    assert read_scrolls_pairs(tmp_path, "contract_nli", "train") == (pairs, [])
+    write_lines(tmp_path / "contract_nli" / "test.jsonl", {**rows[0], "output": None})
+    assert read_scrolls(tmp_path, "contract_nli", "test")[0][0].output_text is None
+    assert read_scrolls_pairs(tmp_path, "contract_nli", "test")[0] == [
+        pairs[0]._replace(label=None)
+    ]
+
+
+def test_scrolls_line_without_its_parts_is_named(tmp_path):
+    rows = [{"input": "a\n\nb", "output": "Neutral"}, {"input": "a\nb", "output": "Entailment"}]
+    for row, reason in zip(
+        rows, ("output: unknown label 'Neutral'", "input: no empty line"), strict=True
+    ):
+        path = write_lines(tmp_path / "contract_nli" / "train.jsonl", row)
+        with pytest.raises(ValueError, match=f"^{path}:1 column {reason}"):
+            read_scrolls_pairs(tmp_path, "contract_nli", "train")
     with pytest.raises(ValueError, match="must be one of 'contract_nli'; got 'qasper'"):
-        scrolls_classification(examples, "qasper")
+        read_scrolls_pairs(tmp_path, "qasper", "train")
+    with pytest.raises(ValueError, match="must be one of 'train', 'validation', 'test'; got 'dev'"):
+        read_scrolls(tmp_path, "qasper", "dev")
     path = write_lines(
         tmp_path / "qasper" / "validation.jsonl", {"id": "1", "pid": "2", "input": "x"}
     )

@@ -1,4 +1,4 @@
-"""SuperGLUE, SQuAD and QuALITY from their files to losses, predictions and scores."""
+"""SuperGLUE, SQuAD, QuALITY and ContractNLI from their files to losses, predictions and scores."""
 
 import json
 import random
@@ -93,6 +93,12 @@ def folder(tmp_path_factory):
         plain = [{**p, "qas": p["qas"][:1]} for p in paragraphs]
         write(f"{split}-v1.1.json", [{"data": [{"paragraphs": plain}]}])
         write(f"{split}.jsonl", articles)
+        outputs = ("Not mentioned", "Entailment", "Contradiction", "Entailment")
+        contracts = [
+            {"input": f"{p['context'][:9]}\n\n{p['context']}", "output": outputs[k % 4]}
+            for k, p in enumerate(paragraphs)
+        ]
+        write(f"contract_nli/{'validation' if split == 'dev' else split}.jsonl", contracts)
     return root
 
 
@@ -291,6 +297,28 @@ def test_quality_reports_the_difficult_questions_too(folder, make_config, tmp_pa
     }
 
 
+def test_a_class_of_a_document_is_as_likely_as_in_its_best_window(folder, make_config, tmp_path):
+    config = make_config(settings(folder, "scrolls", **{"data.task": "contract_nli"}))
+    task = make_task(config, tmp_path)
+    batch = jax_batch(task.batches[0])
+    assert batch["tokens"].shape == (8, 2, 24)
+    # A window that is filling counts for nothing.
+    batch["windows"] = batch["windows"].at[0, 1].set(False)
+    found, loss = predict_and_loss(task, config, batch)
+    model = jax.jit(task.make_model(config.model.to_dict(), 0))
+    first, second = (
+        np.asarray(model(*(batch[name][:, k] for name in ("tokens", "mask", "token_types"))))
+        for k in range(2)
+    )
+    expected = np.maximum(first, second)
+    expected[0] = first[0]
+    np.testing.assert_allclose(found["logits"], expected, atol=1e-5)
+    assert loss == pytest.approx(cross_entropy(expected, batch["labels"]), rel=1e-5)
+    scores = scores_of(task, "validation", lambda rows: {"predictions": rows["labels"]})
+    assert scores == {"accuracy": 1.0, "macro_f1": 1.0}
+    assert task.baselines == {"majority_accuracy": 0.5}
+
+
 def test_energies_are_those_of_the_sequences_of_an_example(
     folder, make_config, tmp_path, monkeypatch
 ):
@@ -325,6 +353,7 @@ def test_energies_are_those_of_the_sequences_of_an_example(
             ValueError,
             "QuALITY.VERSION.dev; .*--config.data.dir=FOLDER",
         ),
+        ("scrolls", {"data.task": "qasper"}, ValueError, "data.task must be one of 'contract_nli'"),
         ("quality", {"data.dir": "/no/such"}, FileNotFoundError, "/no/such does not exist"),
     ],
 )

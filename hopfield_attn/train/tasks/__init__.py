@@ -9,6 +9,7 @@ from hopfield_attn.train.tasks.classification import glue_task, recall_task
 from hopfield_attn.train.tasks.masked_lm import mlm_task
 from hopfield_attn.train.tasks.qa import qa_task
 from hopfield_attn.train.tasks.quality import quality_task
+from hopfield_attn.train.tasks.scrolls import scrolls_task
 from hopfield_attn.train.tasks.superglue import superglue_task
 from hopfield_attn.train.tasks.task import Task
 
@@ -18,6 +19,7 @@ TASKS: dict[str, Callable[[Any, Path], Task]] = {
     "superglue": superglue_task,
     "qa": qa_task,
     "quality": quality_task,
+    "scrolls": scrolls_task,
     "recall": recall_task,
 }
 """Task name → the function that builds it."""
