@@ -12,15 +12,17 @@ placeholder = config_dict.placeholder
 def get_defaults() -> config_dict.ConfigDict:
     """Returns a fresh, locked copy of the defaults."""
     config = config_dict.create(
-        task="mlm",  # "mlm", "glue" or "recall"
+        task="mlm",  # "mlm", "glue", "superglue", "qa", "quality", "scrolls" or "recall"
         seed=0,  # parameters, order of the data, masking, dropout
         # Heads of a second, linear run on the same data and seed, to compare with; "" is none.
         baseline_heads="",
         data=config_dict.create(
             source="embedded",  # mlm: "embedded", or text files and folders joined with ":"
-            dir="",  # glue: folder with the task folders (CoLA, SST-2, …), or "hub:nyu-mll/glue"
+            # Folder with the task folders (glue: or "hub:nyu-mll/glue") or files (qa, quality).
+            dir="",
             revision="",  # glue from the hub: commit of the data; "" is the newest
-            task="sst2",  # glue: which task
+            task="sst2",  # glue, superglue, scrolls: which task; qa: "squad" or "squad_v2"
+            max_bad_rows=0,  # superglue, qa, quality, scrolls: left out before one is an error
             vocab_size=2048,  # of the tokenizer that is trained on the training text
             length=64,  # tokens in a sequence, [CLS] and [SEP] included
             packing="documents",  # mlm: rows of joined "documents", or of "lines", padded
@@ -28,7 +30,13 @@ def get_defaults() -> config_dict.ConfigDict:
             whole_words=False,  # mlm: mask all tokens of a word or none
             validation_fraction=0.02,  # mlm: documents for the evaluations during the run
             test_fraction=0.02,  # mlm: documents for the evaluation at the end
-            max_train_examples=0,  # glue: use the first N training rows; 0 is all
+            max_train_examples=0,  # tasks in a folder: the first N of the training split; 0 is all
+            stride=128,  # qa, quality, scrolls: tokens from one window start to the next
+            num_windows=1,  # quality, scrolls: windows of a document; 1 is one long window
+            max_question_tokens=64,  # qa: a question is cut after these
+            max_answer_tokens=30,  # qa: tokens of the longest answer
+            # qa, squad_v2: no answer where its score is above the best span's by more than this.
+            null_threshold=0.0,
             num_pairs=8,  # recall: key-value pairs in a sequence
             num_keys=32,  # recall: different keys
             num_values=16,  # recall: different values; chance is 1 / num_values

@@ -66,9 +66,48 @@ def glue_folder(tmp_path_factory):
     return folder
 
 
+def write_lines(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(scope="module")
+def question_folder(tmp_path_factory):
+    """BoolQ, SQuAD, QuALITY and ContractNLI of a dozen rows, side by side."""
+    folder = tmp_path_factory.mktemp("questions")
+    rng = random.Random(1)
+    stems = ("walk", "sing", "read", "glow", "turn", "play", "rest", "light", "wind", "paint")
+    words = [stem + end for stem in stems for end in ("", "s", "ing", "ed")]
+    texts = [" ".join(rng.choices(words, k=30)) for _ in range(12)]
+    pairs = [{"question": t[:30], "passage": t, "label": len(t) % 2 == 0} for t in texts]
+    qas = [{"question": t[:20], "answers": [{"text": t[5:9], "answer_start": 5}]} for t in texts]
+    paragraphs = [
+        {"context": text, "qas": [{"id": str(k), **entry}]}
+        for k, (text, entry) in enumerate(zip(texts, qas, strict=True))
+    ]
+    articles = [
+        {
+            "article": text,
+            "questions": [
+                {"question": "what?", "options": text.split()[:4], "gold_label": 2, "difficult": 1}
+            ],
+        }
+        for text in texts
+    ]
+    contracts = [{"input": f"{text[:20]}\n\n{text}", "output": "Entailment"} for text in texts]
+    for split in ("train", "validation"):
+        write_lines(folder / "contract_nli" / f"{split}.jsonl", contracts)
+    for split, other in (("train", "train"), ("val", "dev")):
+        write_lines(folder / "BoolQ" / f"{split}.jsonl", pairs)
+        write_lines(folder / f"{other}.jsonl", articles)
+        write_lines(folder / f"{other}-v1.1.json", [{"data": [{"paragraphs": paragraphs}]}])
+    return folder
+
+
 @pytest.mark.core
 def test_the_configs_of_the_readme_are_there():
     assert {"quickstart", "mlm", "glue", "finetune", "synthetic"} <= CONFIGS.keys()
+    assert {"superglue", "squad", "quality", "scrolls"} <= CONFIGS.keys()
 
 
 @pytest.mark.core
@@ -149,10 +188,12 @@ def test_defaults_are_fresh_every_time():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_smoke_variant_trains_for_real(name, glue_folder, tmp_path):
+def test_smoke_variant_trains_for_real(name, glue_folder, question_folder, tmp_path):
     config = get(name, "smoke")
     if config.task == "glue":
         config.data.dir = str(glue_folder)
+    elif config.task in ("superglue", "qa", "quality", "scrolls"):
+        config.data.dir = str(question_folder)
     if config.model.pretrained:
         config.model.pretrained = str(write_folder(tmp_path / "bert"))
     console = Console(file=io.StringIO(), width=200)

@@ -254,12 +254,13 @@ def test_heads_that_do_not_exist_are_answered_with_all_that_do(refused):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--config.task=mml"], "task must be one of 'mlm', 'glue', 'recall'; got 'mml'"),
+        (["--config.task=mml"], "task must be one of 'mlm', 'glue', 'superglue', 'qa', 'quality'"),
         (["--config.train.batch_size=0"], "batch_size"),
         (["--config.optimizer.decay=cosin"], "did you mean 'cosine'"),
         (["--config.model.width=18"], "width must be divisible by num_heads; got 18 and 4"),
         (["--config.data.num_pairs=99"], "99 pairs need as many distinct keys"),
         (["--config.task=glue"], "data.dir must name the folder"),
+        (["--config.task=quality"], "data.dir must name the folder"),
         (["--config.task=mlm", "--config.data.source=/no/such.txt"], "/no/such.txt"),
     ],
 )

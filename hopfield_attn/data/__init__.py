@@ -6,6 +6,11 @@ Nothing here imports the rest of the library but its checks; import the module t
 * ``tokenizer``: byte-level BPE and the ids of the special tokens.
 * ``masking``, ``baselines``: rows for masked-language modelling, and what counting alone scores.
 * ``glue``, ``glue_encoding``: the GLUE tasks from their TSV files.
+* ``superglue``, ``choice_encoding``, ``span_encoding``, ``candidate_encoding``: the SuperGLUE tasks
+  from their JSON lines.
+* ``squad``, ``qa_encoding``, ``qa_decoding``: spans of a context as answers, from text to windows
+  of tokens and back.
+* ``quality``, ``scrolls``, ``window_encoding``: long documents, whole or in windows.
 * ``recall``: generated associative recall.
 * ``source``, ``batches``: random-access examples, and the order in which training sees them.
 """

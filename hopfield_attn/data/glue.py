@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hopfield_attn.checks import check_choice
+from hopfield_attn.data.folders import find_file
 from hopfield_attn.data.glue_encoding import encode_examples
 from hopfield_attn.data.glue_tasks import GLUE_TASKS, Example, GlueTask, find_task
 
@@ -72,7 +73,7 @@ def read_glue_skipping(
     """
     spec = find_task(task)
     check_choice(f"split of {task}", split, spec.splits)
-    path = _split_path(Path(data_dir).expanduser(), spec, split)
+    path = find_file(data_dir, spec.folder, f"{split}.tsv")
     examples: list[Example] = []
     skipped: list[str] = []
     for row in _read_rows(path, spec, labelled=not split.startswith("test")):
@@ -94,20 +95,6 @@ class _Layout:
     task: GlueTask
     columns: tuple[str, ...]
     used: dict[str, int]
-
-
-def _split_path(data_dir: Path, spec: GlueTask, split: str) -> Path:
-    folder = data_dir / spec.folder
-    if not data_dir.is_dir():
-        raise FileNotFoundError(f"expected the folder {folder}, but {data_dir} does not exist")
-    if not folder.is_dir():
-        found = sorted(entry.name for entry in data_dir.iterdir() if entry.is_dir())
-        raise FileNotFoundError(f"expected the folder {folder}; {data_dir} has {found}")
-    path = folder / f"{split}.tsv"
-    if not path.is_file():
-        found = sorted(entry.name for entry in folder.iterdir())
-        raise FileNotFoundError(f"expected the file {path}; {folder} has {found}")
-    return path
 
 
 def _read_rows(path: Path, spec: GlueTask, *, labelled: bool) -> Iterator[Example | str]:

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from tokenizers import Tokenizer
 
+from hopfield_attn.data.framing import frame_cut, label_array, pad_frames
 from hopfield_attn.data.glue_tasks import Example
 from hopfield_attn.data.source import ArraySource
 from hopfield_attn.data.tokenizer import encode_texts, special_ids
+
+_PART_SIZE = 4096
+"""Examples tokenised at a time: lists of ids take ten times the memory of the arrays."""
 
 
 def encode_examples(
@@ -41,51 +45,24 @@ def encode_examples(
     """
     _check_length(examples, length)
     ids = special_ids(tokenizer)
+    parts = [
+        _encode_part(tokenizer, examples[start : start + _PART_SIZE], ids=ids, length=length)
+        for start in range(0, len(examples), _PART_SIZE)
+    ]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return ArraySource(arrays | label_array([example.label for example in examples]))
+
+
+def _encode_part(
+    tokenizer: Tokenizer, examples: Sequence[Example], *, ids: dict[str, int], length: int
+) -> dict[str, np.ndarray]:
     firsts = encode_texts(tokenizer, [example.sentence1 for example in examples])
     seconds = encode_texts(tokenizer, [example.sentence2 or "" for example in examples])
-    tokens = np.full((len(examples), length), ids["[PAD]"], dtype=np.int32)
-    mask = np.zeros((len(examples), length), dtype=np.bool_)
-    token_types = np.zeros((len(examples), length), dtype=np.int32)
-    for i, (example, first, second) in enumerate(zip(examples, firsts, seconds, strict=True)):
-        head, tail = _frame(
-            first, None if example.sentence2 is None else second, ids=ids, length=length
-        )
-        end = len(head) + len(tail)
-        tokens[i, :end] = head + tail
-        mask[i, :end] = True
-        token_types[i, len(head) : end] = 1
-    arrays = {"tokens": tokens, "mask": mask, "token_types": token_types}
-    return ArraySource(arrays | _label_array(examples))
-
-
-def truncation(num_first: int, num_second: int, *, budget: int) -> tuple[int, int]:
-    """Returns how many tokens of each sentence fit when the longer one is cut first.
-
-    Args:
-      num_first: tokens of the first sentence.
-      num_second: tokens of the second sentence.
-      budget: tokens that both may have together.
-
-    Returns:
-      The numbers to keep; of two sentences cut to the same size, the first keeps the odd token.
-
-    Example:
-      >>> truncation(10, 3, budget=8), truncation(10, 9, budget=7)
-      ((5, 3), (4, 3))
-    """
-    kept_first = min(num_first, max(budget - num_second, budget - budget // 2))
-    return kept_first, min(num_second, budget - kept_first)
-
-
-def _frame(
-    first: list[int], second: list[int] | None, *, ids: dict[str, int], length: int
-) -> tuple[list[int], list[int]]:
-    """Returns the tokens of type 0 and those of type 1."""
-    start, stop = ids["[CLS]"], ids["[SEP]"]
-    if second is None:
-        return [start, *first[: length - 2], stop], []
-    kept_first, kept_second = truncation(len(first), len(second), budget=length - 3)
-    return [start, *first[:kept_first], stop], [*second[:kept_second], stop]
+    frames = [
+        frame_cut(first, None if example.sentence2 is None else second, ids=ids, length=length)
+        for example, first, second in zip(examples, firsts, seconds, strict=True)
+    ]
+    return pad_frames(frames, length=length, pad_id=ids["[PAD]"])
 
 
 def _check_length(examples: Sequence[Example], length: int) -> None:
@@ -98,13 +75,3 @@ def _check_length(examples: Sequence[Example], length: int) -> None:
             f"length must be at least {smallest} for {'pairs' if is_pair else 'single sentences'}, "
             f"got {length}"
         )
-
-
-def _label_array(examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    labels = [example.label for example in examples if example.label is not None]
-    if not labels:
-        return {}
-    if len(labels) < len(examples):
-        raise ValueError(f"only {len(labels)} of {len(examples)} examples have a label")
-    is_class = all(isinstance(label, int) for label in labels)
-    return {"labels": np.array(labels, dtype=np.int32 if is_class else np.float32)}

@@ -1,12 +1,14 @@
 """Byte-level BPE over lower-cased text, and the special tokens that every row is framed with."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int32
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Encoding, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from hopfield_attn.files import write_text
 
@@ -17,6 +19,8 @@ SPECIAL_IDS = dict(zip(SPECIAL_TOKENS, range(NUM_SPECIAL), strict=True))
 """Ids of the special tokens in every tokenizer of :func:`train_tokenizer`."""
 
 NUM_BYTES = 256
+
+_WORD = re.compile(r"\S+")
 
 
 def train_tokenizer(documents: Sequence[str], *, vocab_size: int) -> Tokenizer:
@@ -151,13 +155,63 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
       >>> encode_texts(train_tokenizer(["one text"], vocab_size=261), ["", "[PAD]"])
       [[], [225, 63, 84, 69, 72, 65]]
     """
+    return [encoding.ids for encoding in _encode(tokenizer, texts)]
+
+
+class TokenizedText(NamedTuple):
+    """The tokens of a text and where each came from.
+
+    Attributes:
+      ids: token ids.
+      offsets: (tokens, 2): characters [start, end) of each token, without white space around it;
+        a token of white space alone has start = end.
+    """
+
+    ids: list[int]
+    offsets: Int32[np.ndarray, "tokens 2"]
+
+
+def encode_with_offsets(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenizedText]:
+    """Encodes texts as ``encode_texts`` does, and keeps the characters of each token.
+
+    Args:
+      tokenizer: any tokenizer; it is not changed.
+      texts: the texts.
+
+    Returns:
+      Ids and offsets of each text.
+
+    Example:
+      >>> tokenizer = train_tokenizer(["low lower"] * 2, vocab_size=264)
+      >>> encode_with_offsets(tokenizer, ["Low  low"])[0].offsets.tolist()
+      [[0, 3], [4, 4], [5, 8]]
+    """
+    return [
+        TokenizedText(encoding.ids, _word_offsets(text, encoding.offsets))
+        for text, encoding in zip(texts, _encode(tokenizer, texts), strict=True)
+    ]
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
     # A pretrained file may carry truncation and padding, and both act without a word.
     plain = Tokenizer.from_str(tokenizer.to_str())
     plain.no_truncation()
     plain.no_padding()
     plain.encode_special_tokens = True
-    encodings = plain.encode_batch(list(texts), add_special_tokens=False)
-    return [encoding.ids for encoding in encodings]
+    return plain.encode_batch(list(texts), add_special_tokens=False)
+
+
+def _word_offsets(text: str, offsets: Sequence[tuple[int, int]]) -> Int32[np.ndarray, "tokens 2"]:
+    found = np.zeros((len(offsets), 2), dtype=np.int32)
+    for i, (start, end) in enumerate(offsets):
+        next_start = offsets[i + 1][0] if i + 1 < len(offsets) else len(text)
+        # Byte-level tokens begin with the space before a word.
+        begin = end - len(text[start:end].lstrip())
+        # What the normaliser took away, such as the accent after a letter, stays with the letter.
+        dropped = _WORD.match(text, end, max(end, next_start))
+        stop = max(begin, start + len(text[start:end].rstrip()))
+        found[i] = begin, dropped.end() if dropped and stop == end else stop
+    return found
 
 
 def encode_documents(

@@ -5,15 +5,19 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
+from hopfield_attn.models.choice_head import MultipleChoice
 from hopfield_attn.models.encoder import Encoder, EncoderLayer
 from hopfield_attn.models.heads import Classifier, MaskedLanguageModel
+from hopfield_attn.models.span_heads import SpanPairClassifier, SpanPredictor
 
 ALPHA, SPLINE = "attention.self.alpha", "attention.self.spline_values"
 """Ends of the names of what BERT does not have: strengths α and splines of a layer."""
 PREFIX = "bert."
 
 
-Model = Encoder | MaskedLanguageModel | Classifier
+Model = (
+    Encoder | MaskedLanguageModel | Classifier | MultipleChoice | SpanPairClassifier | SpanPredictor
+)
 
 
 class Parameter(NamedTuple):
@@ -32,10 +36,11 @@ Named = Iterator[tuple[str, Parameter]]
 
 
 def bert_parameters(model: Model) -> dict[str, Parameter]:
-    """Name → parameter of an encoder, masked-language model or classifier.
+    """Name → parameter of a model.
 
-    Names are those of transformers' ``BertModel``; of a head, those of ``BertForMaskedLM`` and
-    ``BertForSequenceClassification``; without the prefix ``bert.``.
+    Names are those of transformers' ``BertModel``; of a head, those of ``BertForMaskedLM``,
+    ``BertForSequenceClassification``, ``BertForMultipleChoice`` and ``BertForQuestionAnswering``;
+    without the prefix ``bert.``. The classifier of marked spans has no counterpart there.
 
     Raises:
       ValueError: for a pre-norm encoder: BERT is post-norm.
@@ -48,10 +53,16 @@ def bert_parameters(model: Model) -> dict[str, Parameter]:
         found |= dict(_linear("cls.predictions.transform.dense", model.transform))
         found |= dict(_norm("cls.predictions.transform.LayerNorm", model.norm))
         found["cls.predictions.bias"] = Parameter(model.bias)
+    if isinstance(model, MultipleChoice):
+        model = model.classifier
     if isinstance(model, Classifier):
         if model.pooling == "cls":
             found |= dict(_linear("pooler.dense", model.pooler))
         found |= dict(_linear("classifier", model.out))
+    if isinstance(model, SpanPairClassifier):
+        found |= dict(_linear("span_classifier", model.out))
+    if isinstance(model, SpanPredictor):
+        found |= dict(_linear("qa_outputs", model.out))
     return found
 
 

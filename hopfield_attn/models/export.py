@@ -62,6 +62,8 @@ def save_pretrained(
     architecture = {
         "MaskedLanguageModel": "BertForMaskedLM",
         "Classifier": "BertForSequenceClassification",
+        "MultipleChoice": "BertForMultipleChoice",
+        "SpanPredictor": "BertForQuestionAnswering",
     }.get(type(model).__name__, "BertModel")
     config = bert_config(encoder_sizes(encoder), architecture=architecture)
     config |= {OURS: head_options(encoder), **(extra_config or {})}

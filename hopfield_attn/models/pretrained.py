@@ -148,7 +148,7 @@ def assign_tensors(model: Model, tensors: Mapping[str, np.ndarray], *, source: s
             values[name] = _repeat_rows(array, shape[0])
         elif array.shape == shape:
             values[name] = array
-        elif not name.startswith("classifier."):
+        elif not name.startswith(("classifier.", "span_classifier.")):
             wrong.append(f"{names[name]} has shape {array.shape}, expected {shape}")
     if missing or wrong:
         lacking = [f"{name} is missing" for name in missing]

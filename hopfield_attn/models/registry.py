@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from hopfield_attn.checks import check_choice
+from hopfield_attn.models.choice_head import MultipleChoice
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.heads import Classifier, MaskedLanguageModel
 from hopfield_attn.models.layers import heads_by_layer
+from hopfield_attn.models.span_heads import SpanPairClassifier, SpanPredictor
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ATTENTION_KEYS = (
@@ -83,6 +85,37 @@ def make_classifier(
         dropout_rate=config["dropout_rate"],
         rngs=rngs,
     )
+
+
+def make_multiple_choice(
+    config: Mapping[str, Any], *, vocab_size: int, max_length: int, seed: int
+) -> MultipleChoice:
+    """Builds the multiple-choice model of ``config.model`` with parameters from ``seed``."""
+    rngs = nnx.Rngs(params=seed)
+    encoder = make_encoder(config, vocab_size=vocab_size, max_length=max_length, rngs=rngs)
+    return MultipleChoice(
+        encoder, pooling=config["pooling"], dropout_rate=config["dropout_rate"], rngs=rngs
+    )
+
+
+def make_span_pair_classifier(
+    config: Mapping[str, Any], *, vocab_size: int, max_length: int, num_outputs: int, seed: int
+) -> SpanPairClassifier:
+    """Builds the classifier of two spans of ``config.model`` with parameters from ``seed``."""
+    rngs = nnx.Rngs(params=seed)
+    encoder = make_encoder(config, vocab_size=vocab_size, max_length=max_length, rngs=rngs)
+    return SpanPairClassifier(
+        encoder, num_outputs=num_outputs, dropout_rate=config["dropout_rate"], rngs=rngs
+    )
+
+
+def make_span_predictor(
+    config: Mapping[str, Any], *, vocab_size: int, max_length: int, seed: int
+) -> SpanPredictor:
+    """Builds the span predictor of ``config.model`` with parameters from ``seed``."""
+    rngs = nnx.Rngs(params=seed)
+    encoder = make_encoder(config, vocab_size=vocab_size, max_length=max_length, rngs=rngs)
+    return SpanPredictor(encoder, rngs=rngs)
 
 
 def num_parameters(model: nnx.Module) -> int:

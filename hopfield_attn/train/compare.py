@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from hopfield_attn.analysis.comparison import draw_comparison
 from hopfield_attn.analysis.energies import as_rows, head_energies
@@ -12,9 +13,11 @@ from hopfield_attn.files import write_json
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import TrainedModel
 from hopfield_attn.train.tasks import Task
+from hopfield_attn.typing import Array
 
+_ENCODER_INPUTS = ("tokens", "mask", "token_types")
 _NUM_ROWS = 32
-"""Held-out examples over which the energies are averaged."""
+"""Held-out sequences over which the energies are averaged."""
 
 
 def compare_runs(
@@ -33,10 +36,10 @@ def compare_runs(
     """
     trained = next(iter(runs.values()))
     source = task.evaluation_sets[task.watched_set]
-    rows = stack_elements([source[i] for i in range(min(_NUM_ROWS, len(source)))])
-    batch = {name: jnp.asarray(column) for name, column in rows.items()}
+    elements = stack_elements([source[i] for i in range(min(_NUM_ROWS, len(source)))])
     encoder = trained.definition.bind(trained.params).encoder
-    found = head_energies(encoder, batch["tokens"], batch["mask"], batch.get("token_types"))
+    rows = {name: _first_rows(elements[name]) for name in _ENCODER_INPUTS if name in elements}
+    found = head_energies(encoder, **rows)
     write_json(workdir / "head_energies.json", as_rows(found))
     first, second = (_label(title, trained.result) for title, trained in runs.items())
     path = workdir / "comparison.png"
@@ -49,6 +52,11 @@ def compare_runs(
         head_energies=found,
     )
     return path
+
+
+def _first_rows(column: np.ndarray) -> Array:
+    """One row a sequence: an example may have one a choice, or one a window."""
+    return jnp.asarray(column.reshape(-1, column.shape[-1])[:_NUM_ROWS])
 
 
 def _label(title: str, result: dict[str, Any]) -> str:

@@ -31,6 +31,17 @@ def f1(predictions: np.ndarray, targets: np.ndarray) -> float:
     return float(2 * true_positives / marked) if marked else 0.0
 
 
+def macro_f1(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Mean of the F1 of every class that occurs in the predictions or the targets.
+
+    Example:
+      >>> macro_f1(np.array([0, 1, 2]), np.array([0, 1, 1]))
+      0.5555555555555555
+    """
+    classes = np.union1d(predictions, targets)
+    return float(np.mean([f1(predictions == c, targets == c) for c in classes]))
+
+
 def matthews_correlation(predictions: np.ndarray, targets: np.ndarray) -> float:
     """Matthews correlation coefficient of two classes 0 and 1.
 
@@ -70,6 +81,7 @@ def spearman(predictions: np.ndarray, targets: np.ndarray) -> float:
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": accuracy,
     "f1": f1,
+    "macro_f1": macro_f1,
     "matthews_correlation": matthews_correlation,
     "pearson": pearson,
     "spearman": spearman,

@@ -1,10 +1,11 @@
 """Fixtures of the data tests: the real files, where a machine has them, and a small tokenizer."""
 
 import os
+import string
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from hopfield_attn.data.corpus import load_documents
 from hopfield_attn.data.tokenizer import train_tokenizer
@@ -38,3 +39,28 @@ def embedded() -> list[str]:
 def tokenizer(embedded: list[str]) -> Tokenizer:
     """A tokenizer with 400 ids."""
     return train_tokenizer(embedded[:20], vocab_size=400)
+
+
+@pytest.fixture(scope="session")
+def wordpiece() -> Tokenizer:
+    """A tokenizer as of a pretrained BERT: WordPiece, special tokens anywhere, rows cut and padded.
+
+    It has the letters, alone and within words, and a few whole words.
+    """
+    pieces = [mark + letter for mark in ("", "##") for letter in string.ascii_lowercase]
+    pieces += [*"0123456789.,?!'", "cat", "the", "##ing", "read", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = ["[unused]", "[PAD]", *pieces, "[UNK]"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    bert = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    bert.normalizer = normalizers.BertNormalizer(lowercase=True)
+    bert.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    bert.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    bert.enable_truncation(4)
+    bert.enable_padding(length=4, pad_id=1)
+    return bert
+
+
+@pytest.fixture(params=["byte_level", "wordpiece"])
+def any_tokenizer(request, tokenizer: Tokenizer, wordpiece: Tokenizer) -> Tokenizer:
+    """The small byte-level tokenizer, then the WordPiece one."""
+    return {"byte_level": tokenizer, "wordpiece": wordpiece}[request.param]

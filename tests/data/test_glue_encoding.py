@@ -4,9 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
+from hopfield_attn.data import glue_encoding
 from hopfield_attn.data.batches import eval_batches
+from hopfield_attn.data.framing import truncation
 from hopfield_attn.data.glue import read_glue
-from hopfield_attn.data.glue_encoding import encode_examples, truncation
+from hopfield_attn.data.glue_encoding import encode_examples
 from hopfield_attn.data.glue_tasks import Example
 from hopfield_attn.data.tokenizer import CLS_ID, PAD_ID, SEP_ID, encode_texts
 
@@ -66,10 +68,15 @@ def test_dtypes_are_fixed_and_follow_the_kind_of_label(tokenizer):
     assert dtypes(0.0) == fixed | {"labels": np.float32}
 
 
-def test_labels_stay_with_their_rows(tokenizer):
+def test_labels_stay_with_their_rows(tokenizer, monkeypatch):
+    monkeypatch.setattr(glue_encoding, "_PART_SIZE", 4)
     batch = [Example(f"number {i}", None, i / 4) for i in range(9)]
     source = encode_examples(tokenizer, batch, length=12)
     assert source.arrays["labels"].tolist() == [i / 4 for i in range(9)]
+    # Tokenised in parts or one by one: the same rows.
+    for i, example in enumerate(batch):
+        alone = encode_examples(tokenizer, [example], length=12)[0]
+        assert source[i]["tokens"].tolist() == alone["tokens"].tolist()
 
 
 def test_special_ids_are_those_of_the_tokenizer():

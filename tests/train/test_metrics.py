@@ -8,6 +8,7 @@ from hopfield_attn.train.metrics import (
     METRICS,
     accuracy,
     f1,
+    macro_f1,
     matthews_correlation,
     pearson,
     spearman,
@@ -64,6 +65,18 @@ def test_accuracy_counts_equal_classes_of_any_number():
 
 
 @pytest.mark.core
+def test_macro_f1_is_the_mean_over_the_classes_that_occur():
+    rng = np.random.default_rng(2)
+    for _ in range(300):
+        predictions, targets = rng.integers(int(rng.integers(1, 5)), size=(2, 6))
+        scores = []
+        for label in {*predictions.tolist(), *targets.tolist()}:
+            tp, fp, fn, _ = confusion(predictions == label, targets == label)
+            scores.append(2 * tp / (2 * tp + fp + fn))
+        assert macro_f1(predictions, targets) == pytest.approx(np.mean(scores))
+
+
+@pytest.mark.core
 def test_correlations_follow_from_their_definition():
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -117,11 +130,15 @@ def test_metrics_are_those_of_scikit_learn():
 
 
 @pytest.mark.heavy
-def test_accuracy_of_many_classes_is_that_of_scikit_learn():
+def test_metrics_of_many_classes_are_those_of_scikit_learn():
     sklearn = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(1)
     for _ in range(1000):
-        predictions, targets = rng.integers(3, size=(2, int(rng.integers(1, 30))))
+        num_classes, size = int(rng.integers(1, 6)), int(rng.integers(1, 30))
+        predictions, targets = rng.integers(num_classes, size=(2, size))
+        assert macro_f1(predictions, targets) == pytest.approx(
+            sklearn.f1_score(targets, predictions, average="macro", zero_division=0.0)
+        )
         assert accuracy(predictions, targets) == pytest.approx(
             sklearn.accuracy_score(targets, predictions)
         )

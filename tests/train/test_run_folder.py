@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from configs.defaults import get_defaults
 from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.train import loop
 from hopfield_attn.train.logging import read_metrics
@@ -176,7 +177,9 @@ def test_folder_with_a_checkpoint_is_a_run_although_nothing_was_logged(
 
 def test_tokenizer_of_a_run_is_trained_once(tmp_path):
     texts = ["low lower lowest"] * 3
-    first = run_tokenizer(texts, 264, tmp_path, pretrained="")
-    again = run_tokenizer(["other words altogether"] * 3, 264, tmp_path, pretrained="")
+    config = get_defaults()
+    config.data.vocab_size = 264
+    first = run_tokenizer(texts, config, tmp_path)
+    again = run_tokenizer(["other words altogether"] * 3, config, tmp_path)
     assert again.to_str() == first.to_str()
     assert tokenizers.load_tokenizer(tmp_path / "tokenizer.json").to_str() == first.to_str()

@@ -7,11 +7,19 @@ from typing import Any
 from hopfield_attn.checks import check_choice
 from hopfield_attn.train.tasks.classification import glue_task, recall_task
 from hopfield_attn.train.tasks.masked_lm import mlm_task
+from hopfield_attn.train.tasks.qa import qa_task
+from hopfield_attn.train.tasks.quality import quality_task
+from hopfield_attn.train.tasks.scrolls import scrolls_task
+from hopfield_attn.train.tasks.superglue import superglue_task
 from hopfield_attn.train.tasks.task import Task
 
 TASKS: dict[str, Callable[[Any, Path], Task]] = {
     "mlm": mlm_task,
     "glue": glue_task,
+    "superglue": superglue_task,
+    "qa": qa_task,
+    "quality": quality_task,
+    "scrolls": scrolls_task,
     "recall": recall_task,
 }
 """Task name → the function that builds it."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -14,10 +13,16 @@ from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.glue_hub import HUB_PREFIX, read_glue_hub
 from hopfield_attn.data.source import RandomAccess
 from hopfield_attn.models.registry import make_classifier
-from hopfield_attn.train.losses import mean_squared_error, weighted_cross_entropy
-from hopfield_attn.train.metrics import METRICS
+from hopfield_attn.train.losses import mean_squared_error
 from hopfield_attn.train.step import Batch
-from hopfield_attn.train.tasks.task import Outputs, Task, run_tokenizer
+from hopfield_attn.train.tasks.class_logits import (
+    majority_accuracy,
+    make_class_loss,
+    make_class_predictions,
+    make_scorer,
+    row_logits,
+)
+from hopfield_attn.train.tasks.task import Task, run_tokenizer
 from hopfield_attn.typing import Array
 
 
@@ -29,7 +34,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
     splits = {split: _read_split(data, split) for split in _labelled(task)}
     train = splits.pop("train")[: data.max_train_examples or None]
     texts = [text for e in train for text in (e.sentence1, e.sentence2) if text]
-    tokenizer = run_tokenizer(texts, data.vocab_size, workdir, pretrained=config.model.pretrained)
+    tokenizer = run_tokenizer(texts, config, workdir)
 
     def encode(examples: list) -> RandomAccess[Any]:
         return glue_encoding.encode_examples(tokenizer, examples, length=data.length)
@@ -43,9 +48,9 @@ def glue_task(config: Any, workdir: Path) -> Task:
         make_model=_classifier_maker(data.vocab_size, data.length, task.num_labels),
         loss_fn=_regression_loss if is_score else _classifier_loss,
         predict_fn=_regression_predict if is_score else _classifier_predict,
-        score_fn=_scorer(task.metrics),
+        score_fn=make_scorer(task.metrics),
         main_metric=task.metrics[0],
-        baselines={} if is_score else {"majority_accuracy": _majority(labels)},
+        baselines={} if is_score else {"majority_accuracy": majority_accuracy(labels)},
         facts={"num_train_examples": len(train)},
     )
 
@@ -69,7 +74,7 @@ def recall_task(config: Any, workdir: Path) -> Task:
         make_model=_classifier_maker(task.vocab_size, task.length, task.num_values),
         loss_fn=_classifier_loss,
         predict_fn=_classifier_predict,
-        score_fn=_scorer(("accuracy",)),
+        score_fn=make_scorer(("accuracy",)),
         main_metric="accuracy",
         baselines={
             "chance_accuracy": task.chance_accuracy,
@@ -95,31 +100,16 @@ def _classifier_maker(
     return make_model
 
 
-def _logits(model: Any, batch: Batch, rngs: nnx.Rngs | None = None) -> Array:
-    return model(batch["tokens"], batch["mask"], batch["token_types"], rngs=rngs)
-
-
-def _classifier_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
-    labels = batch["labels"]
-    return weighted_cross_entropy(_logits(model, batch, rngs), labels, jnp.ones(labels.shape))
-
-
-def _classifier_predict(model: Any, batch: Batch) -> dict[str, Array]:
-    return {"predictions": jnp.argmax(_logits(model, batch), axis=-1)}
+_classifier_loss = make_class_loss(row_logits)
+_classifier_predict = make_class_predictions(row_logits)
 
 
 def _regression_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
-    return mean_squared_error(_logits(model, batch, rngs)[:, 0], batch["labels"])
+    return mean_squared_error(row_logits(model, batch, rngs)[:, 0], batch["labels"])
 
 
 def _regression_predict(model: Any, batch: Batch) -> dict[str, Array]:
-    return {"predictions": _logits(model, batch)[:, 0]}
-
-
-def _scorer(names: tuple[str, ...]) -> Callable[[Outputs], dict[str, float]]:
-    return lambda outputs: {
-        name: METRICS[name](outputs["predictions"], outputs["labels"]) for name in names
-    }
+    return {"predictions": row_logits(model, batch, None)[:, 0]}
 
 
 def _read_split(data: Any, split: str) -> list[glue.Example]:
@@ -136,7 +126,3 @@ def _read_split(data: Any, split: str) -> list[glue.Example]:
 
 def _labelled(task: glue.GlueTask) -> list[str]:
     return [split for split in task.splits if not split.startswith("test")]
-
-
-def _majority(labels: np.ndarray) -> float:
-    return float(np.max(np.unique(labels, return_counts=True)[1]) / len(labels))

@@ -32,9 +32,7 @@ def mlm_task(config: Any, workdir: Path) -> Task:
         validation_fraction=data.validation_fraction,
         test_fraction=data.test_fraction,
     )
-    tokenizer = run_tokenizer(
-        split.train, data.vocab_size, workdir, pretrained=config.model.pretrained
-    )
+    tokenizer = run_tokenizer(split.train, config, workdir)
     special = tokenizers.special_ids(tokenizer)
     make_rows = PACKINGS[data.packing]
 

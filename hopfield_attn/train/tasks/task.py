@@ -1,7 +1,7 @@
 """What a training run needs to know of its task."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +47,20 @@ class Task:
     facts: dict[str, Any]
 
 
-def run_tokenizer(texts: list[str], vocab_size: int, workdir: Path, *, pretrained: str) -> Any:
+def run_tokenizer(texts: Sequence[str], config: Any, workdir: Path) -> Any:
     """The tokenizer of the run, in its folder: found there, or put there.
 
     Args:
-      texts: what it is trained on, if there is no pretrained one.
-      vocab_size: number of ids to train.
+      texts: what it is trained on, if the run does not start from a pretrained BERT.
+      config: ``data.vocab_size`` ids are trained, or that of ``model.pretrained`` is taken.
       workdir: the run folder.
-      pretrained: folder of a BERT whose tokenizer is taken; "" trains one.
     """
     path = workdir / "tokenizer.json"
     if path.is_file():
         return tokenizers.load_tokenizer(path)
-    if pretrained:
-        tokenizer = read_bert_tokenizer(pretrained)
+    if config.model.pretrained:
+        tokenizer = read_bert_tokenizer(config.model.pretrained)
     else:
-        tokenizer = tokenizers.train_tokenizer(texts, vocab_size=vocab_size)
+        tokenizer = tokenizers.train_tokenizer(texts, vocab_size=config.data.vocab_size)
     tokenizers.save_tokenizer(tokenizer, path)
     return tokenizer
