@@ -26,7 +26,7 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
       The result of the run, as in ``result.json``.
     """
     console = console or Console()
-    _check_heads(config)
+    check_heads(config)
     open_run_folder(workdir, config)
     console.print("Preparing the data …", highlight=False)
     task = make_task(config, workdir)
@@ -47,7 +47,7 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
     return runs[config.model.heads].result
 
 
-def _check_heads(config: Any) -> None:
+def check_heads(config: Any) -> None:
     """Raises ``ValueError`` for heads that do not fit, before any work is done for them."""
     model = config.model
     specs = [model.heads] + [config.baseline_heads] * bool(config.baseline_heads)
