@@ -47,9 +47,9 @@ def test_the_first_screen_has_the_two_commands_and_the_picture():
 
 @pytest.mark.parametrize("command", sorted({command[0] for command in commands()}))
 def test_commands_print_help(command):
-    # scripts/train makes the environment first: its Python part is asked, in the tests' own.
-    is_train = command == "./scripts/train"
-    program = [sys.executable, "scripts/train.py"] if is_train else [command]
+    # Most make the environment first: their Python part is asked, in the tests' own.
+    has_python_part = (ROOT / f"{command}.py").is_file()
+    program = [sys.executable, f"{command}.py"] if has_python_part else [command]
     done = subprocess.run(
         [*program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -67,6 +67,15 @@ def test_training_commands_parse(command, monkeypatch):
     config, workdir = parse_arguments(command)
     assert config.train.num_steps > 0
     assert str(workdir).startswith("runs/")
+
+
+def test_the_sweep_parses(monkeypatch):
+    from scripts.sweep import plan, take_options
+
+    monkeypatch.chdir(ROOT)
+    (command,) = (c for c in commands() if c[0] == "./scripts/sweep")
+    options, _, rest = take_options(command, names=("config", "workdir"))
+    assert len(plan(options["config"], rest)) == 6
 
 
 def test_links_to_files_resolve():

@@ -29,7 +29,7 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
     """
     console = console or Console()
     adopt_pretrained(config)
-    _check_heads(config)
+    check_heads(config)
     open_run_folder(workdir, config)
     console.print("Preparing the data …", highlight=False)
     task = make_task(config, workdir)
@@ -50,7 +50,7 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
     return runs[config.model.heads].result
 
 
-def _check_heads(config: Any) -> None:
+def check_heads(config: Any) -> None:
     """Raises ``ValueError`` for heads that do not fit, before any work is done for them."""
     model = config.model
     parse_layers(model.head_layers, num_layers=model.num_layers)

@@ -29,15 +29,26 @@ def open_run_folder(workdir: Path, config: Any) -> None:
     Raises:
       ValueError: if the folder holds a run with another config; the message names the keys.
     """
-    resolved = json.loads(config.to_json())
-    path = workdir / "config.json"
-    if path.is_file() and _has_steps(workdir):
-        _check_same(json.loads(path.read_text(encoding="utf-8")), resolved, workdir)
+    if holds_run(workdir, config):
         return
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "tokenizer.json").unlink(missing_ok=True)
     write_json(workdir / "versions.json", versions())
-    write_json(path, resolved)
+    write_json(workdir / "config.json", json.loads(config.to_json()))
+
+
+def holds_run(workdir: Path, config: Any) -> bool:
+    """Whether ``workdir`` holds the run of ``config``, begun or finished; changes nothing.
+
+    Raises:
+      ValueError: if it holds a run with another config; the message names the keys.
+    """
+    path = workdir / "config.json"
+    if not path.is_file() or not _has_steps(workdir):
+        return False
+    old, new = json.loads(path.read_text(encoding="utf-8")), json.loads(config.to_json())
+    _check_same(old, new, workdir)
+    return True
 
 
 def read_result(workdir: Path) -> dict[str, Any] | None:
@@ -70,7 +81,7 @@ def _has_steps(workdir: Path) -> bool:
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None:
-    before, after = _flatten(old), _flatten(new)
+    before, after = flatten(old), flatten(new)
     changed = [
         f"{key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} asked for"
         for key in sorted(before.keys() | after.keys())
@@ -85,9 +96,15 @@ def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None
         )
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested dicts by dotted key.
+
+    Example:
+      >>> flatten({"seed": 0, "model": {"width": 8}})
+      {'seed': 0, 'model.width': 8}
+    """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         path = f"{prefix}{key}"
-        flat.update(_flatten(value, f"{path}.") if isinstance(value, dict) else {path: value})
+        flat.update(flatten(value, f"{path}.") if isinstance(value, dict) else {path: value})
     return flat

@@ -1,0 +1,89 @@
+"""The runs of a sweep on disk: which can be made, which are finished, and what they found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.loop import check_train_config
+from hopfield_attn.train.main import check_heads
+from hopfield_attn.train.run_folder import holds_run, read_result
+from hopfield_attn.train.sweep.grid import SEED, run_name
+from hopfield_attn.train.sweep.summary import SweepRun
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of the grid.
+
+    Attributes:
+      values: of the keys that vary, as the config has them.
+      config: the resolved config.
+      arguments: of ``scripts/train`` that make it, without the run folder.
+    """
+
+    values: Mapping[str, Any]
+    config: Any
+    arguments: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return run_name(self.values)
+
+
+def check_runs(runs: Sequence[PlannedRun], workdir: Path) -> None:
+    """Refuses what cannot be run, before anything is.
+
+    Raises:
+      ValueError: two runs are the same, heads or counts do not fit, or a folder holds another run.
+    """
+    names = [run.name for run in runs]
+    for run in runs:
+        if names.count(run.name) > 1:
+            raise ValueError(f"two runs of the grid would share the folder {run.name}")
+        try:
+            check_heads(run.config)
+            check_train_config(run.config)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{run.name}: {error}") from None
+        holds_run(workdir / run.name, run.config)
+
+
+def is_finished(run: PlannedRun, workdir: Path) -> bool:
+    """Whether nothing is left to do, for the run and for its linear baseline if it has one."""
+    folder = workdir / run.name
+    if read_result(folder) is None:
+        return False
+    # The picture is the last thing that a run with a baseline makes.
+    return not run.config.baseline_heads or (folder / "comparison.png").is_file()
+
+
+def read_runs(
+    runs: Sequence[PlannedRun], workdir: Path, *, failures: Mapping[str, str]
+) -> list[SweepRun]:
+    """What the runs have found so far.
+
+    Args:
+      runs: of the whole grid.
+      workdir: the folder of the sweep.
+      failures: what is known of failed runs, by name.
+    """
+    return [
+        SweepRun(
+            name=run.name,
+            setting={key: value for key, value in run.values.items() if key != SEED},
+            seed=run.config.seed,
+            result=read_result(workdir / run.name) if is_finished(run, workdir) else None,
+            missing=failures.get(run.name, "") or _progress(run, workdir / run.name),
+        )
+        for run in runs
+    ]
+
+
+def _progress(run: PlannedRun, folder: Path) -> str:
+    logged = read_metrics(folder)
+    if not logged:
+        return "not started"
+    return f"not finished, {logged[-1]['step']} of {run.config.train.num_steps} steps logged"

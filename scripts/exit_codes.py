@@ -1,0 +1,63 @@
+"""How the commands end: every expected failure is one line, and a code says what it was.
+
+0 finished, 1 failed, 2 wrong arguments, 75 stopped and can go on.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from configs.command_line import UsageError
+
+FAILED = 1
+WRONG_ARGUMENTS = 2
+STOPPED = os.EX_TEMPFAIL  # 75
+
+HELP_OPTIONS = ("--help", "-h", "-help", "--helpfull")
+PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
+
+
+def run_command(body: Callable[[list[str]], int], argv: Sequence[str], *, help_text: str) -> int:
+    """Runs ``body(argv)``, and turns every expected failure into one line.
+
+    Args:
+      body: does the work and returns the exit code.
+      argv: the command line, the program's name first.
+      help_text: what ``--help`` prints.
+
+    Returns:
+      The exit code.
+    """
+    if any(arg in HELP_OPTIONS for arg in argv[1:]):
+        print(help_text)
+        return 0
+    try:
+        return body(list(argv))
+    except UsageError as error:
+        return fail(str(error), code=WRONG_ARGUMENTS)
+    except KeyboardInterrupt:
+        return say_stopped("Stopped.")
+    except (ValueError, TypeError, ModuleNotFoundError, *PATH_ERRORS) as error:
+        if "HOPFIELD_DEBUG" in os.environ:
+            raise
+        return fail(f"{error} (HOPFIELD_DEBUG=1 shows where)", code=WRONG_ARGUMENTS)
+    except FloatingPointError as error:
+        return fail(str(error), code=FAILED)
+
+
+def fail(message: str, *, code: int) -> int:
+    """Prints an error in one line; returns ``code``."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def say_stopped(what: str) -> int:
+    """Says that the same command goes on; returns the code for it."""
+    print(f"{what} The same command goes on.", file=sys.stderr)
+    return STOPPED
+
+
+def stop_by_sigterm() -> None:
+    """Makes SIGTERM the same as Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

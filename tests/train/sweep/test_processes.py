@@ -1,0 +1,79 @@
+"""One process after another; a signal reaches the one that runs, once, and starts no other."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from hopfield_attn.train.sweep.processes import Outcome, Processes
+
+pytestmark = [pytest.mark.core, pytest.mark.skipif(os.name != "posix", reason="signals")]
+
+# Counts what it gets, says so, and ends with 75 after the first one unless a second comes at once.
+CHILD = """
+import pathlib, signal, sys, time
+got = []
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, frame: got.append(number))
+pathlib.Path(sys.argv[1]).write_text("ready")
+while not got:
+    time.sleep(0.01)
+time.sleep(0.2)
+print("got", *map(int, got), file=sys.stderr)
+sys.exit(75)
+"""
+
+
+def python(text, *arguments):
+    return [sys.executable, "-c", text, *map(str, arguments)]
+
+
+def test_outcome_is_the_exit_code_and_the_last_line(capfd):
+    with Processes() as processes:
+        done = processes.run(python("import sys; print('out'); sys.exit('one\\ntwo\\n')"))
+        assert done == Outcome(1, "two")
+        assert processes.run(python("")) == Outcome(0, "")
+        killed = processes.run(python("import os; os.kill(os.getpid(), 9)"))
+        assert killed.code == -9
+        assert not processes.is_stopped
+    output, errors = capfd.readouterr()
+    assert output == "out\n"
+    assert "one\ntwo\n" in errors
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGHUP, signal.SIGTERM),
+    ],
+)
+def test_signal_goes_on_to_the_process_that_runs(sent, told, tmp_path, capfd):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def send():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), sent)
+
+    sender = threading.Thread(target=send)
+    with Processes() as processes:
+        sender.start()
+        outcome = processes.run(python(CHILD, tmp_path / "ready"))
+        sender.join()
+        assert outcome == Outcome(75, f"got {int(told)}")
+        assert processes.is_stopped
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_signal_between_two_processes_is_not_lost():
+    with Processes() as processes:
+        processes.run(python(""))
+        signal.raise_signal(signal.SIGTERM)
+        assert processes.is_stopped
+        # One that is started all the same is told at once.
+        assert processes.run(python("import time; time.sleep(60)")).code != 0
