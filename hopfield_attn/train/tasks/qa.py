@@ -40,7 +40,7 @@ def qa_task(config: Any, workdir: Path) -> Task:
     def make_model(model_config: Any, seed: int) -> nnx.Module:
         return make_span_predictor(
             model_config,
-            vocab_size=tokenizer.get_vocab_size(),
+            vocab_size=data.vocab_size,
             max_length=data.length,
             seed=seed,
         )

@@ -43,7 +43,7 @@ def quality_task(config: Any, workdir: Path) -> Task:
     def make_model(model_config: Any, seed: int) -> nnx.Module:
         return make_multiple_choice(
             model_config,
-            vocab_size=tokenizer.get_vocab_size(),
+            vocab_size=data.vocab_size,
             max_length=data.length,
             seed=seed,
         )

@@ -44,7 +44,7 @@ def scrolls_task(config: Any, workdir: Path) -> Task:
     def make_model(model_config: Any, seed: int) -> nnx.Module:
         return make_classifier(
             model_config,
-            vocab_size=tokenizer.get_vocab_size(),
+            vocab_size=data.vocab_size,
             max_length=data.length,
             num_outputs=len(SCROLLS_CLASSES[data.task]),
             seed=seed,

@@ -58,7 +58,7 @@ def superglue_task(config: Any, workdir: Path) -> Task:
     )
 
     def make_model(model_config: Any, seed: int) -> nnx.Module:
-        sizes = {"vocab_size": tokenizer.get_vocab_size(), "max_length": data.length}
+        sizes = {"vocab_size": data.vocab_size, "max_length": data.length}
         return kind.make_model(model_config, **sizes, **options, seed=seed)
 
     if spec.kind == "candidates":
