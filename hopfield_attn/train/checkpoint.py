@@ -7,6 +7,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from hopfield_attn.train.state import TrainState
+from hopfield_attn.typing import PyTree
 
 
 class Checkpoints:
@@ -52,6 +53,55 @@ class Checkpoints:
         """Waits for the last save, also when the run ends by an error."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def restore_params(directory: Path, like: PyTree) -> tuple[int, PyTree]:
+    """The step and the parameters of the newest checkpoint; the folder may belong to a live run.
+
+    Args:
+      directory: the folder of the checkpoints.
+      like: parameters of the same structure and shapes; the result is placed as they are.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      ValueError: the checkpoint has other parameters.
+    """
+    # A manager would tidy up: what whoever writes there has not finished is left alone.
+    names = [entry.name for entry in directory.iterdir()] if directory.is_dir() else []
+    steps = [int(name) for name in names if name.isdecimal()]
+    if not steps:
+        raise FileNotFoundError(f"{directory} has no checkpoint: the run has not saved a step yet")
+    path = directory.absolute() / str(max(steps)) / "state"
+    abstract = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        saved = checkpointer.metadata(path).item_metadata["params"]
+        _check_shapes(_shapes(saved), _shapes(like), directory)
+        args = ocp.args.PyTreeRestore(
+            abstract,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+            partial_restore=True,
+        )
+        return max(steps), checkpointer.restore(path, args=args)["params"]
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
+
+
+def _check_shapes(
+    saved: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], directory: Path
+) -> None:
+    for name in sorted(saved.keys() | expected.keys()):
+        there, wanted = saved.get(name, "absent"), expected.get(name, "absent")
+        if there != wanted:
+            raise ValueError(
+                f"{directory} holds another model: the shape of {name} is {there} there, "
+                f"and {wanted} in the model of the config"
+            )
 
 
 def _as_tree(state: TrainState) -> dict:

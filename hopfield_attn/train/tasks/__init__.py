@@ -4,14 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flax import nnx
+
 from hopfield_attn.checks import check_choice
-from hopfield_attn.train.tasks.classification import glue_task, recall_task
-from hopfield_attn.train.tasks.masked_lm import mlm_task
+from hopfield_attn.train.tasks.classification import (
+    glue_model,
+    glue_task,
+    recall_model,
+    recall_task,
+)
+from hopfield_attn.train.tasks.masked_lm import mlm_model, mlm_task
 from hopfield_attn.train.tasks.qa import qa_task
 from hopfield_attn.train.tasks.quality import quality_task
 from hopfield_attn.train.tasks.scrolls import scrolls_task
 from hopfield_attn.train.tasks.superglue import superglue_task
-from hopfield_attn.train.tasks.task import Task
+from hopfield_attn.train.tasks.task import ModelMaker, Task
 
 TASKS: dict[str, Callable[[Any, Path], Task]] = {
     "mlm": mlm_task,
@@ -23,6 +30,13 @@ TASKS: dict[str, Callable[[Any, Path], Task]] = {
     "recall": recall_task,
 }
 """Task name → the function that builds it."""
+
+MODELS: dict[str, Callable[[Any, int | None], ModelMaker]] = {
+    "mlm": mlm_model,
+    "glue": glue_model,
+    "recall": recall_model,
+}
+"""Task name → (config.data, number of token ids) → the maker of its models."""
 
 
 def make_task(config: Any, workdir: Path) -> Task:
@@ -41,4 +55,18 @@ def make_task(config: Any, workdir: Path) -> Task:
     return TASKS[config.task](config, workdir)
 
 
-__all__ = ["TASKS", "Task", "make_task"]
+def make_model(config: Any, *, vocab_size: int | None) -> nnx.Module:
+    """Builds the model that a run of ``config`` starts from, without reading any data.
+
+    Args:
+      config: a training config.
+      vocab_size: number of ids of the run's tokenizer; ``None`` where the task has none.
+
+    Raises:
+      ValueError: for an unknown task.
+    """
+    check_choice("task", config.task, MODELS)
+    return MODELS[config.task](config.data, vocab_size)(config.model.to_dict(), config.seed)
+
+
+__all__ = ["MODELS", "TASKS", "Task", "make_model", "make_task"]

@@ -1,6 +1,5 @@
 """Classification and regression of sequences: GLUE, and generated associative recall."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from hopfield_attn.train.tasks.class_logits import (
     make_scorer,
     row_logits,
 )
-from hopfield_attn.train.tasks.task import Task, run_tokenizer
+from hopfield_attn.train.tasks.task import ModelMaker, Task, run_tokenizer
 from hopfield_attn.typing import Array
 
 
@@ -31,7 +30,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
     data = config.data
     check_choice("data.task", data.task, glue.GLUE_TASKS)
     task = glue.GLUE_TASKS[data.task]
-    splits = {split: _read_split(data, split) for split in _labelled(task)}
+    splits = {split: read_split(data, split) for split in _labelled(task)}
     train = splits.pop("train")[: data.max_train_examples or None]
     texts = [text for e in train for text in (e.sentence1, e.sentence2) if text]
     tokenizer = run_tokenizer(texts, config, workdir)
@@ -45,7 +44,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
         batches=make_batches(encode(train), batch_size=config.train.batch_size, seed=config.seed),
         evaluation_sets={split: encode(examples) for split, examples in splits.items()},
         watched_set=next(iter(splits)),
-        make_model=_classifier_maker(data.vocab_size, data.length, task.num_labels),
+        make_model=glue_model(data, data.vocab_size),
         loss_fn=_regression_loss if is_score else _classifier_loss,
         predict_fn=_regression_predict if is_score else _classifier_predict,
         score_fn=make_scorer(task.metrics),
@@ -58,9 +57,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
 def recall_task(config: Any, workdir: Path) -> Task:
     """Associative recall, generated: training, validation and test from seeds of their own."""
     data = config.data
-    task = recall.RecallTask(
-        num_pairs=data.num_pairs, num_keys=data.num_keys, num_values=data.num_values
-    )
+    task = _find_recall(data)
     train, validation, test = (
         recall.recall_examples(task, num_examples=number, seed=3 * config.seed + k)
         for k, number in enumerate(
@@ -71,7 +68,7 @@ def recall_task(config: Any, workdir: Path) -> Task:
         batches=make_batches(train, batch_size=config.train.batch_size, seed=config.seed),
         evaluation_sets={"validation": validation, "test": test},
         watched_set="validation",
-        make_model=_classifier_maker(task.vocab_size, task.length, task.num_values),
+        make_model=recall_model(data),
         loss_fn=_classifier_loss,
         predict_fn=_classifier_predict,
         score_fn=make_scorer(("accuracy",)),
@@ -85,9 +82,25 @@ def recall_task(config: Any, workdir: Path) -> Task:
     )
 
 
-def _classifier_maker(
-    vocab_size: int, max_length: int, num_outputs: int
-) -> Callable[[Any, int], nnx.Module]:
+def glue_model(data: Any, vocab_size: int | None) -> ModelMaker:
+    """Makes classifiers for the GLUE task ``data.task``, over the ids of its tokenizer."""
+    assert vocab_size is not None
+    return _classifier_maker(vocab_size, data.length, glue.find_task(data.task).num_labels)
+
+
+def recall_model(data: Any, vocab_size: int | None = None) -> ModelMaker:
+    """Makes classifiers for associative recall, which has ids of its own and no tokenizer."""
+    task = _find_recall(data)
+    return _classifier_maker(task.vocab_size, task.length, task.num_values)
+
+
+def _find_recall(data: Any) -> recall.RecallTask:
+    return recall.RecallTask(
+        num_pairs=data.num_pairs, num_keys=data.num_keys, num_values=data.num_values
+    )
+
+
+def _classifier_maker(vocab_size: int, max_length: int, num_outputs: int) -> ModelMaker:
     def make_model(model_config: Any, seed: int) -> nnx.Module:
         return make_classifier(
             model_config,
@@ -112,7 +125,8 @@ def _regression_predict(model: Any, batch: Batch) -> dict[str, Array]:
     return {"predictions": row_logits(model, batch, None)[:, 0]}
 
 
-def _read_split(data: Any, split: str) -> list[glue.Example]:
+def read_split(data: Any, split: str) -> list[glue.Example]:
+    """Reads a split of the GLUE task ``data.task``, from where ``data.dir`` says."""
     if not data.dir:
         raise ValueError(
             "data.dir must name the folder with the GLUE task folders (CoLA, SST-2, …), or a hub "

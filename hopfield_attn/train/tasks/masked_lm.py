@@ -15,7 +15,7 @@ from hopfield_attn.data.batches import make_batches
 from hopfield_attn.models.registry import make_masked_language_model
 from hopfield_attn.train.losses import weighted_cross_entropy
 from hopfield_attn.train.step import Batch
-from hopfield_attn.train.tasks.task import Outputs, Task, run_tokenizer
+from hopfield_attn.train.tasks.task import ModelMaker, Outputs, Task, run_tokenizer
 from hopfield_attn.typing import Array
 
 PACKINGS = {"documents": masking.pack_tokens, "lines": masking.line_tokens}
@@ -50,11 +50,6 @@ def mlm_task(config: Any, workdir: Path) -> Task:
     test_set = masking.mask_rows(test, seed=1, **options)
     targets = test_set.arrays["labels"], test_set.arrays["label_weights"]
 
-    def make_model(model_config: Any, seed: int) -> nnx.Module:
-        return make_masked_language_model(
-            model_config, vocab_size=data.vocab_size, max_length=data.length, seed=seed
-        )
-
     return Task(
         batches=make_batches(
             train,
@@ -67,7 +62,7 @@ def mlm_task(config: Any, workdir: Path) -> Task:
             "test": test_set,
         },
         watched_set="validation",
-        make_model=make_model,
+        make_model=mlm_model(data, data.vocab_size),
         loss_fn=mlm_loss,
         predict_fn=_predict,
         score_fn=_score,
@@ -84,6 +79,18 @@ def mlm_task(config: Any, workdir: Path) -> Task:
             "num_train_rows": len(train),
         },
     )
+
+
+def mlm_model(data: Any, vocab_size: int | None) -> ModelMaker:
+    """Makes masked-language models over the ids of the run's tokenizer."""
+    assert vocab_size is not None
+
+    def make_model(model_config: Any, seed: int) -> nnx.Module:
+        return make_masked_language_model(
+            model_config, vocab_size=vocab_size, max_length=data.length, seed=seed
+        )
+
+    return make_model
 
 
 def mlm_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:

@@ -17,6 +17,9 @@ from hopfield_attn.typing import Array
 Outputs = dict[str, np.ndarray]
 """Outputs of a model and columns of the data, one row an example."""
 
+ModelMaker = Callable[[Any, int], nnx.Module]
+"""(config.model, seed) → module."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -38,7 +41,7 @@ class Task:
     batches: Any
     evaluation_sets: dict[str, RandomAccess[Any]]
     watched_set: str
-    make_model: Callable[[Any, int], nnx.Module]
+    make_model: ModelMaker
     loss_fn: LossFn
     predict_fn: Callable[[Any, Batch], dict[str, Array]]
     score_fn: Callable[[Outputs], dict[str, float]]

@@ -1,0 +1,71 @@
+"""A trained run from its folder alone: tokenizer, model and newest parameters; no data is read."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from hopfield_attn.data.tokenizer import load_tokenizer
+from hopfield_attn.train.checkpoint import restore_params
+from hopfield_attn.train.state import ModelDefinition, split_model
+from hopfield_attn.train.tasks import Task, make_model
+from hopfield_attn.typing import PyTree
+
+TASKS_WITH_TEXT = ("mlm", "glue")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """What a run folder holds.
+
+    Attributes:
+      config: the config of the run.
+      tokenizer: of the run; ``None`` where the task has no text.
+      definition: ``definition.bind(params)`` is the model.
+      params: the newest parameters that were saved.
+      step: updates that made them.
+    """
+
+    config: Any
+    tokenizer: Tokenizer | None
+    definition: ModelDefinition
+    params: PyTree
+    step: int
+
+
+def load_run(config: Any, workdir: Path, *, task: Task | None = None) -> TrainedRun:
+    """Loads the model of a run, finished or not.
+
+    Args:
+      config: the config of the run, from its ``config.json``; what does not change the parameters
+        may be set anew.
+      workdir: the run folder, or the ``baseline`` folder in one.
+      task: of the run, if it was made already; ``None`` makes the model without any data, which
+        the tasks of :data:`hopfield_attn.train.tasks.MODELS` can.
+
+    Raises:
+      FileNotFoundError: the tokenizer is missing, or no step was saved.
+      ValueError: the config is that of a model with other parameters.
+    """
+    tokenizer = None
+    if config.task in TASKS_WITH_TEXT:
+        tokenizer = load_tokenizer(tokenizer_folder(workdir) / "tokenizer.json")
+    if task is None:
+        model = make_model(config, vocab_size=config.data.vocab_size)
+    else:
+        model = task.make_model(config.model.to_dict(), config.seed)
+    definition, initial = split_model(model)
+    step, params = restore_params(workdir / "checkpoints", initial)
+    return TrainedRun(config, tokenizer, definition, params, step)
+
+
+def tokenizer_folder(workdir: Path) -> Path:
+    """The folder whose tokenizer a run uses: a linear baseline has that of the run it belongs to.
+
+    Example:
+      >>> tokenizer_folder(Path("runs/mine/baseline"))
+      PosixPath('runs/mine')
+    """
+    is_baseline = workdir.name == "baseline" and not (workdir / "tokenizer.json").is_file()
+    return workdir.parent if is_baseline else workdir
