@@ -1,5 +1,6 @@
 """Checkpoints of a run: the only module that knows orbax."""
 
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 
@@ -73,15 +74,15 @@ def restore_params(directory: Path, like: PyTree) -> tuple[int, PyTree]:
         raise FileNotFoundError(f"{directory} has no checkpoint: the run has not saved a step yet")
     path = directory.absolute() / str(max(steps)) / "state"
     abstract = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        saved = checkpointer.metadata(path).item_metadata["params"]
+    with closing(ocp.PyTreeCheckpointHandler()) as handler:
+        saved = handler.metadata(path)["params"]
         _check_shapes(_shapes(saved), _shapes(like), directory)
         args = ocp.args.PyTreeRestore(
             abstract,
             restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
             partial_restore=True,
         )
-        return max(steps), checkpointer.restore(path, args=args)["params"]
+        return max(steps), handler.restore(path, args=args)["params"]
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,7 @@
 """A run folder is enough: the model comes back, and says what it said when it was trained."""
 
 import json
+import logging
 import shutil
 
 import jax
@@ -18,8 +19,9 @@ def run(request):
     return request.getfixturevalue(request.param)
 
 
-def test_evaluation_is_that_of_the_end_of_the_run_to_the_last_digit(run):
+def test_evaluation_is_that_of_the_end_of_the_run_to_the_last_digit(run, caplog):
     found = evaluate_run(run.config, run.folder)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert found["evaluations"] == run.result["evaluations"]
     assert (found["step"], found["config_changes"]) == (3, {})
     assert found == json.loads((run.folder / "evaluation.json").read_text())

@@ -1,0 +1,71 @@
+"""Tables of tab-separated text with a header line, as GLUE has them: quotes mean nothing."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hopfield_attn.files import write_text
+
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    r"""Reads the header and the rows; empty lines are left out.
+
+    Args:
+      path: a UTF-8 file. Only a line feed ends a row, whatever else a sentence may hold.
+
+    Returns:
+      The names of the columns, and the fields of each row, as they are.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: not UTF-8, no header, a column named twice, or a row with another number of
+        fields: ``FILE:LINE …``.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = Path(folder, "a.tsv")
+      ...     _ = path.write_text('text\tlabel\na "good\tyes\n')
+      ...     read_table(path)
+      (['text', 'label'], [['a "good', 'yes']])
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8").removeprefix(_BYTE_ORDER_MARK).split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start} ({error.reason})") from None
+    header = _fields(lines[0])
+    if "" in header or len(set(header)) < len(header):
+        raise ValueError(f"{path}:1 the first line must name the columns, each once; got {header}")
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        fields = _fields(line)
+        if fields == [""]:
+            continue
+        if len(fields) != len(header):
+            raise ValueError(f"{path}:{number} expected {len(header)} columns, got {len(fields)}")
+        rows.append(fields)
+    return header, rows
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes a table, whole or not at all.
+
+    Args:
+      path: the file; its folder must exist.
+      columns: their names.
+      rows: the fields of each row.
+
+    Raises:
+      ValueError: a field holds a tab or a line feed.
+    """
+    lines = [columns, *rows]
+    for fields in lines:
+        for field in fields:
+            if "\t" in field or "\n" in field:
+                raise ValueError(f"a field must not hold a tab or a line feed; got {field!r}")
+    write_text(path, "".join("\t".join(fields) + "\n" for fields in lines))
+
+
+def _fields(line: str) -> list[str]:
+    return line.removesuffix("\r").split("\t")
