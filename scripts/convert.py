@@ -1,12 +1,14 @@
-"""A Hugging Face BERT folder with non-linear heads, checked, in the same format.
+"""A Hugging Face BERT folder with non-linear heads, checked, in the same format; or one of a run.
 
   ./scripts/convert --from BERT --to DIR                                # check it, and list it
   ./scripts/convert --from BERT --to DIR --heads quadratic:4,identity:8 --head_layers 3-6
+  ./scripts/convert --from RUN --to DIR                                 # what scripts/train trained
 
 BERT is a folder with config.json, model.safetensors and tokenizer.json or vocab.txt. Nothing in it
 is executed: no pickle is opened. Every tensor is written bit for bit as it was; a non-linear head
 adds its α, which is 0, so the model computes what it computed. transformers still loads the folder,
-and scripts/train starts from it: --config.model.pretrained=DIR.
+and scripts/train starts from it: --config.model.pretrained=DIR. RUN is a folder of scripts/train,
+of a masked-language model or a classifier; its newest parameters are written.
 
 Exit codes: 0 done, 2 wrong arguments or a folder that is not a BERT.
 """
@@ -18,6 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from configs.command_line import UsageError, load_run_config  # noqa: E402
 
 
 def number_or_auto(text):
@@ -44,14 +48,33 @@ def make_parser():
     return parser
 
 
+def export(workdir, target, options):
+    """Writes the model of a run."""
+    if set(options) - {"head_layers"} or options["head_layers"]:
+        raise UsageError("the heads of a run are those it was trained with; only --to is for runs")
+    config, workdir = load_run_config(str(workdir))
+
+    from hopfield_attn.train.export_run import export_run
+
+    step = export_run(config, workdir, target)
+    print(f"Written: {target}, after {step} updates")
+    return 0
+
+
 def main(argv):
     arguments = vars(make_parser().parse_args(argv[1:]))
     given = {name: value for name, value in arguments.items() if value is not None}
-    # JAX takes a second to import: only once the command line is known to be right.
-    from hopfield_attn.models.convert import convert_folder
-
+    source, target = Path(given.pop("source")).expanduser(), Path(given.pop("target")).expanduser()
     try:
-        report = convert_folder(given.pop("source"), given.pop("target"), **given)
+        if (source / "checkpoints").is_dir():
+            return export(source, target, given)
+        # JAX takes a second to import: only once the command line is known to be right.
+        from hopfield_attn.models.convert import convert_folder
+
+        report = convert_folder(source, target, **given)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except (ValueError, TypeError, OSError) as error:
         if "HOPFIELD_DEBUG" in os.environ:
             raise

@@ -17,7 +17,9 @@ from hopfield_attn.models.bert_names import (
     bert_parameters,
     is_part_of_bert,
 )
+from hopfield_attn.models.choice_head import MultipleChoice
 from hopfield_attn.models.encoder import Encoder
+from hopfield_attn.models.heads import Classifier
 
 
 def model_tensors(model: Model, *, dtype: str = "float32") -> dict[str, np.ndarray]:
@@ -65,8 +67,13 @@ def save_pretrained(
         "MultipleChoice": "BertForMultipleChoice",
         "SpanPredictor": "BertForQuestionAnswering",
     }.get(type(model).__name__, "BertModel")
+    options = head_options(encoder)
+    classifier = model.classifier if isinstance(model, MultipleChoice) else model
+    if isinstance(classifier, Classifier) and classifier.pooling != "cls":
+        # BERT's classifier pools the first token: of this one transformers reads the encoder.
+        architecture, options["pooling"] = "BertModel", classifier.pooling
     config = bert_config(encoder_sizes(encoder), architecture=architecture)
-    config |= {OURS: head_options(encoder), **(extra_config or {})}
+    config |= {OURS: options, **(extra_config or {})}
     write_bert_folder(path, config, tensors, tokenizer)
 
 

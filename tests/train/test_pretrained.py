@@ -8,8 +8,12 @@ import pytest
 from configs.finetune import get_config
 from hopfield_attn.models.bert_folder import read_bert_folder, read_bert_tokenizer
 from hopfield_attn.models.convert import convert_folder
+from hopfield_attn.models.pretrained import load_pretrained, load_weights
 from hopfield_attn.train import main
+from hopfield_attn.train.export_run import export_run
 from hopfield_attn.train.pretrained import adopt_pretrained
+from hopfield_attn.train.tasks import make_model
+from hopfield_attn.train.trained import load_run
 from tests.models.tiny_bert import CONFIG, write_folder
 
 
@@ -77,6 +81,28 @@ def test_a_run_starts_from_the_weights_and_records_what_it_took(config, bert, tm
     tokenizer = read_bert_tokenizer(bert)
     saved = (tmp_path / "run" / "tokenizer.json").read_text(encoding="utf-8")
     assert json.loads(saved) == json.loads(tokenizer.to_str())
+
+
+def test_a_trained_run_goes_out_as_a_folder_and_in_again(config, tmp_path, quiet):
+    main.run(config, tmp_path / "run", console=quiet)
+    step = export_run(config, tmp_path / "run", tmp_path / "out")
+    assert step == config.train.num_steps
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    # Mean pooling is none of BERT's: to transformers this is an encoder.
+    assert written["architectures"] == ["BertModel"]
+    assert written["hopfield_attn"]["pooling"] == "mean"
+    assert written["id2label"] == {"0": "negative", "1": "positive"}
+    run = load_run(config, tmp_path / "run")
+    model = run.definition.bind(run.params)
+    expected = np.asarray(model.encoder.layers[1].attention.alpha[...])
+    again = load_pretrained(tmp_path / "out").encoder.layers[1].attention
+    np.testing.assert_array_equal(again.alpha[...], expected)
+    assert (again.heads, again.num_steps) == (config.model.heads, config.model.num_steps)
+    fresh = make_model(config, vocab_size=config.data.vocab_size)
+    assert load_weights(fresh, tmp_path / "out").fresh == ()
+    np.testing.assert_array_equal(fresh.out.kernel[...], model.out.kernel[...])
+    with pytest.raises(FileExistsError, match="name a new folder"):
+        export_run(config, tmp_path / "run", tmp_path / "out")
 
 
 def test_alpha_moves_with_a_rate_of_its_own(config, tmp_path, quiet):

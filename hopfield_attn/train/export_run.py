@@ -1,0 +1,46 @@
+"""A trained run as a folder that transformers and ``models.load_pretrained`` read."""
+
+from pathlib import Path
+from typing import Any
+
+from hopfield_attn.data.glue_tasks import GLUE_TASKS
+from hopfield_attn.models.export import save_pretrained
+from hopfield_attn.train.trained import load_run
+
+
+def export_run(config: Any, workdir: Path, target: Path) -> int:
+    """Writes the newest parameters of a run, its tokenizer and its label names into ``target``.
+
+    Args:
+      config: the config of the run.
+      workdir: the run folder, or the ``baseline`` folder in one.
+      target: the new folder.
+
+    Returns:
+      The updates that made the parameters.
+
+    Raises:
+      FileExistsError: the target holds a model already.
+      FileNotFoundError: the run has saved nothing.
+      ValueError: for a pre-norm encoder, and for a task whose model needs its data.
+    """
+    if (target / "config.json").exists():
+        raise FileExistsError(f"{target}: has a config.json; name a new folder")
+    run = load_run(config, workdir)
+    save_pretrained(
+        run.definition.bind(run.params),
+        target,
+        tokenizer=run.tokenizer,
+        extra_config=_labels(config),
+    )
+    return run.step
+
+
+def _labels(config: Any) -> dict[str, Any]:
+    """What transformers wants to know of the outputs of a classifier."""
+    names = GLUE_TASKS[config.data.task].label_names if config.task == "glue" else None
+    if config.task == "glue" and names is None:
+        return {"num_labels": 1, "problem_type": "regression"}
+    if names is None:
+        return {}
+    return {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
