@@ -11,7 +11,7 @@ from hopfield_attn.train.evaluate import evaluate
 from hopfield_attn.train.run_folder import flatten
 from hopfield_attn.train.step import make_predict_step
 from hopfield_attn.train.tasks import make_task
-from hopfield_attn.train.trained import load_run, tokenizer_folder
+from hopfield_attn.train.trained import load_run, load_run_tokenizer, tokenizer_folder
 
 
 def evaluate_run(config: Any, workdir: Path, *, sets: Sequence[str] = ()) -> dict[str, Any]:
@@ -31,6 +31,8 @@ def evaluate_run(config: Any, workdir: Path, *, sets: Sequence[str] = ()) -> dic
       ValueError: for a set that the task does not have.
       FileNotFoundError: when the run has not saved a step, or its data is missing.
     """
+    # Without it the task would train another one.
+    load_run_tokenizer(config, workdir)
     task = make_task(_with_little_training_data(config), tokenizer_folder(workdir))
     run = load_run(config, workdir, task=task)
     for name in sets:

@@ -12,7 +12,7 @@ from hopfield_attn.train.state import ModelDefinition, split_model
 from hopfield_attn.train.tasks import Task, make_model
 from hopfield_attn.typing import PyTree
 
-TASKS_WITH_TEXT = ("mlm", "glue")
+TASKS_WITHOUT_TEXT = ("recall",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +48,7 @@ def load_run(config: Any, workdir: Path, *, task: Task | None = None) -> Trained
       FileNotFoundError: the tokenizer is missing, or no step was saved.
       ValueError: the config is that of a model with other parameters.
     """
-    tokenizer = None
-    if config.task in TASKS_WITH_TEXT:
-        tokenizer = load_tokenizer(tokenizer_folder(workdir) / "tokenizer.json")
+    tokenizer = load_run_tokenizer(config, workdir)
     if task is None:
         model = make_model(config, vocab_size=config.data.vocab_size)
     else:
@@ -58,6 +56,17 @@ def load_run(config: Any, workdir: Path, *, task: Task | None = None) -> Trained
     definition, initial = split_model(model)
     step, params = restore_params(workdir / "checkpoints", initial)
     return TrainedRun(config, tokenizer, definition, params, step)
+
+
+def load_run_tokenizer(config: Any, workdir: Path) -> Tokenizer | None:
+    """The tokenizer of a run; ``None`` where its task has no text.
+
+    Raises:
+      FileNotFoundError: the folder has none.
+    """
+    if config.task in TASKS_WITHOUT_TEXT:
+        return None
+    return load_tokenizer(tokenizer_folder(workdir) / "tokenizer.json")
 
 
 def tokenizer_folder(workdir: Path) -> Path:
