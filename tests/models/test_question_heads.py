@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from configs.defaults import get_defaults
 from hopfield_attn.models.choice_head import max_over_windows
 from hopfield_attn.models.registry import (
     make_multiple_choice,
@@ -10,25 +11,12 @@ from hopfield_attn.models.registry import (
     make_span_predictor,
 )
 
-CONFIG = {
+CONFIG = get_defaults().model.to_dict() | {
     "width": 16,
     "num_layers": 1,
     "num_heads": 2,
     "mlp_width": 32,
-    "norm": "post",
-    "dropout_rate": 0.1,
-    "attention_dropout_rate": 0.1,
-    "dtype": "float32",
-    "heads": "identity",
-    "coupling": "pooled",
-    "lam": 1.0,
-    "num_steps": 2,
-    "step_size": None,
-    "gain": None,
     "alpha_init": 0.1,
-    "gradient_mode": "unrolled",
-    "implementation": None,
-    "pooling": "cls",
 }
 SIZES = {"vocab_size": 40, "max_length": 6, "seed": 0}
 TOKENS = jax.random.randint(jax.random.key(0), (2, 3, 6), 0, 40)
