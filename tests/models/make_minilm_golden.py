@@ -4,8 +4,6 @@ python -m tests.models.make_minilm_golden
 """
 
 import numpy as np
-import torch
-import transformers
 
 from hopfield_attn.files import write_json
 from tests.models.minilm import GOLDEN, cases, require_weights, sample
@@ -22,6 +20,10 @@ def states_of(tokens, mask):
 
 
 if __name__ == "__main__":
+    # Not at the top: pytest imports this file to look for doctests, also where torch is absent.
+    import torch
+    import transformers
+
     figures = {
         name: [round(float(x), 6) for x in sample(states_of(tokens, mask), mask)]
         for name, (tokens, mask) in cases().items()
