@@ -1,8 +1,8 @@
 """Collects finished runs into results/, and writes the tables of the README from results/.
 
-  python experiments/01_quickstart/collect.py RUN_FOLDER ...   # adds runs, then the tables
-  python experiments/01_quickstart/collect.py                  # the tables only
-  python experiments/01_quickstart/collect.py --check          # exit 1 if the tables are stale
+  python experiments/00_quickstart/collect.py RUN_FOLDER ...   # adds runs, then the tables
+  python experiments/00_quickstart/collect.py                  # the tables only
+  python experiments/00_quickstart/collect.py --check          # exit 1 if the tables are stale
 
 A run with a linear baseline gives two rows: itself and the baseline.
 """
