@@ -1,0 +1,248 @@
+"""Collects the runs of run.sh into results/, and writes the tables and the figure from results/.
+
+  python experiments/01_glue_nonlinear_heads/collect.py RUNS      # adds finished runs, then writes
+  python experiments/01_glue_nonlinear_heads/collect.py           # writes only
+  python experiments/01_glue_nonlinear_heads/collect.py --check   # exit 1 if the tables are stale
+"""
+
+import json
+import math
+import statistics
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+from scipy import stats
+
+from hopfield_attn.files import replace_generated, write_json, write_text
+
+HERE = Path(__file__).resolve().parent
+README = HERE / "README.md"
+RESULTS = HERE / "results"
+FIGURE = HERE / "differences.png"
+SEEDS_ASKED = 3
+
+
+class Subject(NamedTuple):
+    """A task: its name, the metric that counts, and frozen MiniLM's figure."""
+
+    title: str
+    metric: str
+    frozen: float
+
+
+TASKS = {
+    "cola": Subject("CoLA", "matthews", 0.073),
+    "sst2": Subject("SST-2", "accuracy", 0.798),
+    "rte": Subject("RTE", "accuracy", 0.581),
+    "stsb": Subject("STS-B", "spearman", 0.867),
+}
+LINEAR = "identity"
+ARMS = [LINEAR] + [
+    f"{family}, {coupling}"
+    for coupling in ("pooled", "pairwise")
+    for family in ("quadratic", "log_cosh", "spline")
+]
+
+
+def collect(folder: Path) -> None:
+    """Writes results/TASK.json: what every finished run in ``folder`` found."""
+    for task, subject in TASKS.items():
+        rows = [row(path.parent, subject) for path in sorted(folder.glob(f"{task}-*/*/result.json"))]
+        if rows:
+            RESULTS.mkdir(exist_ok=True)
+            write_json(RESULTS / f"{task}.json", {"task": task, "runs": rows})
+
+
+def row(run: Path, subject: Subject) -> dict[str, Any]:
+    """The figures of one run folder."""
+    config, result, versions = (
+        json.loads((run / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("config", "result", "versions")
+    )
+    model = config["model"]
+    linear = model["heads"] == LINEAR
+    return {
+        "arm": LINEAR if linear else f"{model['heads']}, {model['coupling']}",
+        "seed": config["seed"],
+        "num_steps": config["train"]["num_steps"],
+        "value": result["evaluations"]["dev"][subject.metric],
+        "evaluations": result["evaluations"],
+        "alpha": result["alpha"],
+        "versions": versions,
+    }
+
+
+def read_results() -> dict[str, dict[str, dict[int, dict[str, Any]]]]:
+    """task → arm → seed → row."""
+    results: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
+    for task in TASKS:
+        path = RESULTS / f"{task}.json"
+        if path.is_file():
+            arms = results.setdefault(task, {})
+            for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
+                arms.setdefault(run["arm"], {})[run["seed"]] = run
+    return results
+
+
+class Difference(NamedTuple):
+    """Paired differences to the linear model: mean, standard error, n, two-sided p of a t test."""
+
+    mean: float
+    error: float
+    num: int
+    p: float
+
+
+def difference(arm: dict[int, dict], linear: dict[int, dict]) -> Difference:
+    """Over the seeds that both have."""
+    values = [arm[s]["value"] - linear[s]["value"] for s in sorted(arm.keys() & linear.keys())]
+    num = len(values)
+    mean = statistics.fmean(values) if values else math.nan
+    if num < 2:
+        return Difference(mean, math.nan, num, math.nan)
+    error = statistics.stdev(values) / math.sqrt(num)
+    p = float(2 * stats.t.sf(abs(mean) / error, num - 1)) if error else float(mean == 0)
+    return Difference(mean, error, num, p)
+
+
+def counting(differences: dict[str, Difference], level: float = 0.05) -> set[str]:
+    """The arms whose difference counts by Holm's rule over all six comparisons of the task."""
+    counted: set[str] = set()
+    known = sorted((d.p, arm) for arm, d in differences.items() if not math.isnan(d.p))
+    for rank, (p, arm) in enumerate(known):
+        if p > level / (len(ARMS) - 1 - rank):
+            break
+        counted.add(arm)
+    return counted
+
+
+def task_table(task: str, arms: dict[str, dict[int, dict]]) -> str:
+    """One row a model: value, paired difference, p, verdict, α."""
+    subject, linear = TASKS[task], arms.get(LINEAR, {})
+    differences = {a: difference(arms[a], linear) for a in ARMS[1:] if a in arms}
+    counted = counting(differences)
+    lines = [
+        f"**{subject.title}**, dev {subject.metric} (frozen: {subject.frozen})",
+        "",
+        "| heads of layers 3–6 | seeds | value | difference, paired | p | counts | α, mean (least … greatest) |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for arm in (a for a in ARMS if a in arms):
+        runs = arms[arm]
+        cells = [arm, ", ".join(map(str, sorted(runs))), spread([r["value"] for r in runs.values()])]
+        if arm == LINEAR:
+            cells += ["", "", "", ""]
+        else:
+            d = differences[arm]
+            cells += [
+                f"{d.mean:+.4f} ± {d.error:.4f}" if d.num > 1 else f"{d.mean:+.4f}",
+                f"{d.p:.2f}" if d.num > 1 else "–",
+                "yes" if arm in counted else "no",
+                alphas([head["alpha"] for run in runs.values() for head in run["alpha"]]),
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and the standard error where there are several."""
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
+
+
+def alphas(values: list[float]) -> str:
+    return f"{statistics.fmean(values):+.3f} ({min(values):+.3f} … {max(values):+.3f})"
+
+
+def cost_table() -> str:
+    """Time of a training step of each model, from results/cost.json (made by cost.py)."""
+    cost = json.loads((RESULTS / "cost.json").read_text(encoding="utf-8"))
+    lines = [
+        f"**Cost** of a training step: {cost['batch_size']} rows of {cost['length']} tokens, median of "
+        f"{cost['num_rounds']} rounds, {cost['machine']}",
+        "",
+        "| heads of layers 3–6 | seconds | ratio to identity |",
+        "| --- | --- | --- |",
+    ]
+    for arm, seconds in cost["seconds"].items():
+        lines.append(f"| {arm} | {seconds:.3f} | {cost['ratios'][arm]:.2f} |")
+    return "\n".join(lines)
+
+
+def tables() -> str:
+    """What stands between the marks of the README."""
+    results = read_results()
+    done = sum(len(runs) for arms in results.values() for runs in arms.values())
+    total = len(TASKS) * len(ARMS) * SEEDS_ASKED
+    parts = [] if done == total else [f"**{done} of {total} runs are finished.**"]
+    parts += [task_table(task, arms) for task, arms in results.items()]
+    if (RESULTS / "cost.json").is_file():
+        parts.append(cost_table())
+    parts.append(f"![Differences to the linear model]({FIGURE.name})")
+    return "\n\n".join(parts)
+
+
+def ledger_row() -> str:
+    """What was found, in one line of the ledger."""
+    results = read_results()
+    differences = {
+        task: {a: difference(arms[a], arms.get(LINEAR, {})) for a in ARMS[1:] if a in arms}
+        for task, arms in results.items()
+    }
+    known = sum(d.num > 1 for of_task in differences.values() for d in of_task.values())
+    counted = sum(len(counting(of_task)) for of_task in differences.values())
+    better = [
+        TASKS[task].title
+        for task, arms in results.items()
+        if statistics.fmean(r["value"] for r in arms[LINEAR].values()) > TASKS[task].frozen
+    ]
+    found = f"{counted} of {known} differences to linear heads count" if known else "one seed so far"
+    return f"{found}; fine-tuning beats frozen MiniLM on {', '.join(better)}"
+
+
+def draw() -> None:
+    """Writes the figure: paired differences by task and model, 95 % intervals of one comparison."""
+    results = read_results()
+    figure, axes = plt.subplots(1, len(results), figsize=(3 * len(results) + 1.5, 3.2), sharey=True)
+    for ax, (task, arms) in zip(figure.axes, results.items(), strict=True):
+        for position, arm in enumerate(ARMS[1:]):
+            if arm not in arms or LINEAR not in arms:
+                continue
+            pairs = sorted(arms[arm].keys() & arms[LINEAR].keys())
+            values = [100 * (arms[arm][s]["value"] - arms[LINEAR][s]["value"]) for s in pairs]
+            d = difference(arms[arm], arms[LINEAR])
+            ax.plot(values, [position] * len(values), "o", ms=4, mfc="none", color="0.4")
+            if d.num > 1:
+                half = 100 * float(stats.t.ppf(0.975, d.num - 1)) * d.error
+                ax.errorbar(100 * d.mean, position, xerr=half, fmt="s", ms=5, color="#0072b2", capsize=3)
+        ax.axvline(0, color="0.2", lw=0.8)
+        ax.set_title(TASKS[task].title, fontsize=10)
+        ax.set_xlabel(f"{TASKS[task].metric}: points\nmore than linear heads", fontsize=9)
+    figure.axes[0].set_yticks(range(len(ARMS) - 1), ARMS[1:])
+    figure.axes[0].invert_yaxis()
+    figure.suptitle(
+        "Non-linear heads in fine-tuned MiniLM: dots are seeds, bars 95 % intervals", fontsize=11
+    )
+    figure.tight_layout()
+    figure.savefig(FIGURE, dpi=150)
+    plt.close(figure)
+
+
+def main(arguments: list[str]) -> int:
+    check = "--check" in arguments
+    for folder in (argument for argument in arguments if argument != "--check"):
+        collect(Path(folder))
+    text = README.read_text(encoding="utf-8")
+    updated = replace_generated(text, "tables", tables())
+    if check:
+        return int(updated != text)
+    write_text(README, updated)
+    draw()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
