@@ -1,8 +1,8 @@
 """Collects the runs of run.sh into results/, and writes the tables and the figure from results/.
 
-  python experiments/01_glue_nonlinear_heads/collect.py RUNS      # adds finished runs, then writes
-  python experiments/01_glue_nonlinear_heads/collect.py           # writes only
-  python experiments/01_glue_nonlinear_heads/collect.py --check   # exit 1 if the tables are stale
+python experiments/01_glue_nonlinear_heads/collect.py RUNS      # adds finished runs, then writes
+python experiments/01_glue_nonlinear_heads/collect.py           # writes only
+python experiments/01_glue_nonlinear_heads/collect.py --check   # exit 1 if the tables are stale
 """
 
 import json
@@ -49,7 +49,8 @@ ARMS = [LINEAR] + [
 def collect(folder: Path) -> None:
     """Writes results/TASK.json: what every finished run in ``folder`` found."""
     for task, subject in TASKS.items():
-        rows = [row(path.parent, subject) for path in sorted(folder.glob(f"{task}-*/*/result.json"))]
+        finished = sorted(folder.glob(f"{task}-*/*/result.json"))
+        rows = [row(path.parent, subject) for path in finished]
         if rows:
             RESULTS.mkdir(exist_ok=True)
             write_json(RESULTS / f"{task}.json", {"task": task, "runs": rows})
@@ -126,12 +127,14 @@ def task_table(task: str, arms: dict[str, dict[int, dict]]) -> str:
     lines = [
         f"**{subject.title}**, dev {subject.metric} (frozen: {subject.frozen})",
         "",
-        "| heads of layers 3–6 | seeds | value | difference, paired | p | counts | α, mean (least … greatest) |",
+        "| heads of layers 3–6 | seeds | value | difference, paired | p | counts "
+        "| α, mean (least … greatest) |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for arm in (a for a in ARMS if a in arms):
         runs = arms[arm]
-        cells = [arm, ", ".join(map(str, sorted(runs))), spread([r["value"] for r in runs.values()])]
+        seeds = ", ".join(map(str, sorted(runs)))
+        cells = [arm, seeds, spread([run["value"] for run in runs.values()])]
         if arm == LINEAR:
             cells += ["", "", "", ""]
         else:
@@ -148,9 +151,10 @@ def task_table(task: str, arms: dict[str, dict[int, dict]]) -> str:
 
 def spread(values: list[float]) -> str:
     """Mean, and the standard error where there are several."""
+    mean = f"{statistics.fmean(values):.4f}"
     if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
+        return mean
+    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
 
 
 def alphas(values: list[float]) -> str:
@@ -161,8 +165,8 @@ def cost_table() -> str:
     """Time of a training step of each model, from results/cost.json (made by cost.py)."""
     cost = json.loads((RESULTS / "cost.json").read_text(encoding="utf-8"))
     lines = [
-        f"**Cost** of a training step: {cost['batch_size']} rows of {cost['length']} tokens, median of "
-        f"{cost['num_rounds']} rounds, {cost['machine']}",
+        f"**Cost** of a training step: {cost['batch_size']} rows of {cost['length']} tokens, "
+        f"median of {cost['num_rounds']} rounds, {cost['machine']}",
         "",
         "| heads of layers 3–6 | seconds | ratio to identity |",
         "| --- | --- | --- |",
@@ -199,7 +203,7 @@ def ledger_row() -> str:
         for task, arms in results.items()
         if statistics.fmean(r["value"] for r in arms[LINEAR].values()) > TASKS[task].frozen
     ]
-    found = f"{counted} of {known} differences to linear heads count" if known else "one seed so far"
+    found = f"{counted} of {known} differences to linear heads count" if known else "one seed yet"
     return f"{found}; fine-tuning beats frozen MiniLM on {', '.join(better)}"
 
 
@@ -217,10 +221,11 @@ def draw() -> None:
             ax.plot(values, [position] * len(values), "o", ms=4, mfc="none", color="0.4")
             if d.num > 1:
                 half = 100 * float(stats.t.ppf(0.975, d.num - 1)) * d.error
-                ax.errorbar(100 * d.mean, position, xerr=half, fmt="s", ms=5, color="#0072b2", capsize=3)
+                style = {"fmt": "s", "ms": 5, "color": "#0072b2", "capsize": 3}
+                ax.errorbar(100 * d.mean, position, xerr=half, **style)
         ax.axvline(0, color="0.2", lw=0.8)
         ax.set_title(TASKS[task].title, fontsize=10)
-        ax.set_xlabel(f"{TASKS[task].metric}: points\nmore than linear heads", fontsize=9)
+        ax.set_xlabel(f"{TASKS[task].metric} × 100,\nminus that of linear heads", fontsize=9)
     figure.axes[0].set_yticks(range(len(ARMS) - 1), ARMS[1:])
     figure.axes[0].invert_yaxis()
     figure.suptitle(
