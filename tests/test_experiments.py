@@ -24,3 +24,7 @@ def test_an_experiment_says_what_was_asked_expected_done_and_found(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     for heading in ("Question", "Prediction", "Command", "Result", "Conclusion"):
         assert f"## {heading}" in text
+
+
+def test_the_ledger_is_made_from_the_results():
+    subprocess.run([sys.executable, ROOT / "experiments" / "ledger.py", "--check"], check=True)

@@ -79,6 +79,24 @@ def table(task: str, files: list[dict]) -> str:
     return "\n".join([*lines, "", f"Without a model (seed 0): {baselines}."])
 
 
+def ledger_row() -> str:
+    """What was found, in one line of the ledger: paired differences, mixed minus linear heads."""
+    parts = []
+    for path in sorted((HERE / "results").glob("*-seed0.json")):
+        task = path.name.removesuffix("-seed0.json")
+        pairs = [
+            json.loads(p.read_text(encoding="utf-8"))["runs"]
+            for p in HERE.glob(f"results/{task}-*")
+        ]
+        split, name = ("dev" if task == "sst2" else "test"), "accuracy"
+        mixed, linear = (
+            [pair[k]["result"]["evaluations"][split][name] for pair in pairs] for k in (0, 1)
+        )
+        values = [a - b for a, b in zip(mixed, linear, strict=True)]
+        parts.append(f"{task} {spread(values, sign='+')}")
+    return "mixed minus linear heads, accuracy: " + ", ".join(parts)
+
+
 def spread(values: list[float], sign: str = "") -> str:
     """Mean, and the standard error where there are several."""
     mean = f"{statistics.mean(values):{sign}.4f}"

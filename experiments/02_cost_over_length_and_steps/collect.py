@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hopfield_attn.benchmark.machine import title_of
 from hopfield_attn.benchmark.plots import draw_profile, pictures_of
-from hopfield_attn.benchmark.summary import markdown
+from hopfield_attn.benchmark.summary import AUTO, markdown
 from hopfield_attn.files import replace_generated, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
@@ -99,6 +99,24 @@ def floor_table() -> str:
             f"| {own / plain:.2f} | {floor / plain:.2f} |"
         )
     return "\n".join(lines)
+
+
+def ledger_row() -> str:
+    """What was found, in one line of the ledger: pooled quadratic heads, ``None`` picks."""
+    parts = []
+    for profile in profiles().values():
+        ratios = {
+            (cell["T"], cell["direction"]): f"{cell['ratio']:.2f}"
+            for cell in profile["cells"]
+            if cell["status"] == "measured"
+            and (cell["n"], cell["F"], cell["coupling"]) == (1024, "quadratic", "pooled")
+            and cell["implementation"] == AUTO
+        }
+        steps = [T for T in (1, 3, 7) if (T, "forward") in ratios]
+        prices = [f"T={T} {ratios[T, 'forward']} / {ratios[T, 'forward_backward']}" for T in steps]
+        if prices:
+            parts.append(f"jax {profile['machine']['jax']}: {', '.join(prices)}")
+    return "plain attentions for one call, n = 1024, forward / with backward; " + "; ".join(parts)
 
 
 def draw() -> None:
