@@ -22,7 +22,7 @@ def get_defaults() -> config_dict.ConfigDict:
             dir="",
             revision="",  # glue from the hub: commit of the data; "" is the newest
             task="sst2",  # glue, superglue, scrolls: which task; qa: "squad" or "squad_v2"
-            max_bad_rows=0,  # superglue, qa, quality, scrolls: left out before one is an error
+            max_bad_rows=0,  # tasks in a folder: rows left out before one is an error
             vocab_size=2048,  # of the tokenizer that is trained on the training text
             length=64,  # tokens in a sequence, [CLS] and [SEP] included
             packing="documents",  # mlm: rows of joined "documents", or of "lines", padded

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hopfield_attn.checks import check_choice
+from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.data.folders import find_file
 from hopfield_attn.data.glue_encoding import encode_examples
 from hopfield_attn.data.glue_tasks import GLUE_TASKS, Example, GlueTask, find_task
@@ -19,25 +19,29 @@ __all__ = [
     "encode_examples",
     "find_task",
     "read_glue",
-    "read_glue_skipping",
 ]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_glue(data_dir: str | os.PathLike[str], task: str, split: str) -> list[Example]:
-    r"""Reads one split of one task, and stops at the first bad row.
+def read_glue(
+    data_dir: str | os.PathLike[str], task: str, split: str, *, max_bad_rows: int = 0
+) -> tuple[list[Example], list[str]]:
+    r"""Reads one split of one task.
 
     Args:
       data_dir: the folder that holds ``CoLA``, ``RTE`` and the others; may begin with ``~``.
       task: a key of ``GLUE_TASKS``.
       split: one of the task's ``splits``.
+      max_bad_rows: how many bad rows to leave out before one is an error. The official QQP files
+        hold a few that are cut in two.
 
     Returns:
-      The rows in the order of the file, sentences stripped. Rows of a test split have label None.
+      The good rows in the order of the file, sentences stripped, and one line
+      ``FILE:LINE column NAME: reason`` for each row left out. Rows of a test split have label None.
 
     Raises:
-      ValueError: unknown task or split, or a bad row: ``FILE:LINE column NAME: reason``.
+      ValueError: unknown task or split, the bad row after ``max_bad_rows``, or no usable row.
       FileNotFoundError: the folder or the file does not exist.
 
     Example:
@@ -46,31 +50,9 @@ def read_glue(data_dir: str | os.PathLike[str], task: str, split: str) -> list[E
       ...     Path(folder, "SST-2").mkdir()
       ...     _ = Path(folder, "SST-2", "dev.tsv").write_text("sentence\tlabel\ngreat \t1\n")
       ...     read_glue(folder, "sst2", "dev")
-      [Example(sentence1='great', sentence2=None, label=1)]
+      ([Example(sentence1='great', sentence2=None, label=1)], [])
     """
-    return read_glue_skipping(data_dir, task, split, max_skipped=0)[0]
-
-
-def read_glue_skipping(
-    data_dir: str | os.PathLike[str], task: str, split: str, *, max_skipped: int
-) -> tuple[list[Example], list[str]]:
-    """Reads one split of one task, leaving out up to a number of bad rows.
-
-    The official QQP files hold a few rows that are cut in two.
-
-    Args:
-      data_dir: as for ``read_glue``.
-      task: as for ``read_glue``.
-      split: as for ``read_glue``.
-      max_skipped: how many bad rows to accept.
-
-    Returns:
-      The good rows, and one line ``FILE:LINE column NAME: reason`` for each row left out.
-
-    Raises:
-      ValueError: as for ``read_glue``, at the bad row after ``max_skipped``.
-      FileNotFoundError: the folder or the file does not exist.
-    """
+    check_count(0, max_bad_rows=max_bad_rows)
     spec = find_task(task)
     check_choice(f"split of {task}", split, spec.splits)
     path = find_file(data_dir, spec.folder, f"{split}.tsv")
@@ -81,7 +63,7 @@ def read_glue_skipping(
             examples.append(row)
             continue
         skipped.append(row)
-        if len(skipped) > max_skipped:
+        if len(skipped) > max_bad_rows:
             raise ValueError(row)
     if not examples:
         raise ValueError(f"{path}:1 column {spec.sentence1}: the file has no usable row")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hopfield_attn.data.glue import Example, read_glue, read_glue_skipping
+from hopfield_attn.data.glue import Example, read_glue
 
 MNLI_HEADER = "index\tsentence1\tsentence2\tlabel1\tgold_label\n"
 
@@ -30,7 +30,7 @@ def write(root: Path, name: str, content: str | bytes) -> Path:
     ],
 )
 def test_real_files_have_the_published_rows(glue_dir, task, split, num_rows, mean_label):
-    examples = read_glue(glue_dir, task, split)
+    examples, _ = read_glue(glue_dir, task, split)
     assert len(examples) == num_rows
     assert sum(example.label for example in examples) / num_rows == pytest.approx(
         mean_label, abs=1e-6
@@ -40,7 +40,7 @@ def test_real_files_have_the_published_rows(glue_dir, task, split, num_rows, mea
 
 
 def test_real_test_split_has_no_labels(glue_dir):
-    examples = read_glue(glue_dir, "rte", "test")
+    examples, _ = read_glue(glue_dir, "rte", "test")
     assert len(examples) == 3000
     assert {example.label for example in examples} == {None}
 
@@ -90,7 +90,7 @@ ONE_ROW = {
 def test_each_task_reads_its_own_columns(tmp_path, task):
     name, content, expected = ONE_ROW[task]
     write(tmp_path, name, content)
-    assert read_glue(tmp_path, task, "train") == [Example(*expected)]
+    assert read_glue(tmp_path, task, "train")[0] == [Example(*expected)]
 
 
 @pytest.mark.parametrize("task", ONE_ROW)
@@ -100,13 +100,13 @@ def test_each_test_split_is_read_by_its_header_without_labels(tmp_path, task):
         content = "index\tsentence\n0\tThem runs.\n"
     split = "test_matched" if task == "mnli" else "test"
     write(tmp_path, name.replace("train", split), content)
-    assert read_glue(tmp_path, task, split) == [Example(expected[0], expected[1], None)]
+    assert read_glue(tmp_path, task, split)[0] == [Example(expected[0], expected[1], None)]
 
 
 def test_rows_without_gold_label_are_dropped(tmp_path):
     rows = "0\tA.\tB.\tneutral\t-\n1\tC.\tD.\tneutral\tentailment\n"
     write(tmp_path, "MNLI/dev_mismatched.tsv", MNLI_HEADER + rows)
-    assert read_glue(tmp_path, "mnli", "dev_mismatched") == [Example("C.", "D.", 0)]
+    assert read_glue(tmp_path, "mnli", "dev_mismatched")[0] == [Example("C.", "D.", 0)]
 
 
 sentences = st.text(
@@ -128,12 +128,12 @@ def test_any_sentence_survives_whatever_its_quotes_and_separators(
     root = tmp_path_factory.mktemp("glue")
     write(root, "SST-2/dev.tsv", text.encode("utf-8-sig" if has_mark else "utf-8"))
     expected = [Example(sentence, None, int(label)) for sentence, label in rows]
-    assert read_glue(root, "sst2", "dev") == expected
+    assert read_glue(root, "sst2", "dev")[0] == expected
 
 
 def test_line_of_a_megabyte_is_read(tmp_path):
     write(tmp_path, "SST-2/dev.tsv", "sentence\tlabel\n" + "long " * 250_000 + "\t1\n")
-    (example,) = read_glue(tmp_path, "sst2", "dev")
+    (example,), _ = read_glue(tmp_path, "sst2", "dev")
     assert len(example.sentence1) == 5 * 250_000 - 1
 
 
@@ -221,20 +221,20 @@ def test_huge_bad_label_is_shortened_in_the_message(tmp_path):
 def test_bad_rows_are_left_out_and_reported_up_to_the_limit(tmp_path):
     rows = "good\t1\nbroken\nfine\t1\nbad\tx\n"
     path = write(tmp_path, SST2, "sentence\tlabel\n" + rows)
-    examples, skipped = read_glue_skipping(tmp_path, "sst2", "dev", max_skipped=2)
+    examples, skipped = read_glue(tmp_path, "sst2", "dev", max_bad_rows=2)
     assert [example.sentence1 for example in examples] == ["good", "fine"]
     assert [line.split(": ")[0] for line in skipped] == [
         f"{path}:3 column label",
         f"{path}:5 column label",
     ]
     with pytest.raises(ValueError, match="dev.tsv:5 column label: unknown label 'x'"):
-        read_glue_skipping(tmp_path, "sst2", "dev", max_skipped=1)
+        read_glue(tmp_path, "sst2", "dev", max_bad_rows=1)
 
 
 def test_file_of_bad_rows_only_is_an_error_at_any_limit(tmp_path):
     write(tmp_path, SST2, "sentence\tlabel\nbroken\n")
     with pytest.raises(ValueError, match="no usable row"):
-        read_glue_skipping(tmp_path, "sst2", "dev", max_skipped=10)
+        read_glue(tmp_path, "sst2", "dev", max_bad_rows=10)
 
 
 def test_missing_folder_or_file_names_what_was_expected_and_what_is_there(tmp_path):
@@ -258,4 +258,4 @@ def test_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     write(tmp_path, "glue/CoLA/dev.tsv", "gj04\t1\t\tFine.\n")
-    assert read_glue("~/glue", "cola", "dev") == [Example("Fine.", None, 1)]
+    assert read_glue("~/glue", "cola", "dev")[0] == [Example("Fine.", None, 1)]

@@ -101,7 +101,7 @@ def test_what_cannot_be_encoded_is_an_error_with_its_numbers(tokenizer, batch, l
 
 
 def test_real_pairs_go_from_file_to_batches(glue_dir, tokenizer):
-    pairs = read_glue(glue_dir, "rte", "dev")
+    pairs, _ = read_glue(glue_dir, "rte", "dev")
     source = encode_examples(tokenizer, pairs, length=64)
     batches = list(eval_batches(source, batch_size=50))
     assert [batch["example_weights"].sum() for batch in batches] == [50] * 5 + [27]

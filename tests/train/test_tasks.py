@@ -1,6 +1,7 @@
 """Each task gives losses, predictions and metrics of what it is about."""
 
 import random
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -140,7 +141,7 @@ def test_glue_class_is_the_largest_logit_and_majority_is_the_commonest_label(
     expected = -np.mean(log_probabilities[np.arange(8), np.asarray(batch["labels"])])
     assert float(task.loss_fn(model, batch, None)) == pytest.approx(expected, rel=1e-5)
     assert task.baselines == {"majority_accuracy": 20 / 30}
-    assert task.facts == {"num_train_examples": 30}
+    assert task.facts == {"num_train_examples": 30, "bad_rows": []}
     assert set(task.evaluation_sets) == {"dev"}
     outputs = {"predictions": np.array([0, 1, 1]), "labels": np.array([0, 1, 0])}
     assert task.score_fn(outputs) == {"accuracy": pytest.approx(2 / 3)}
@@ -166,11 +167,27 @@ def test_glue_score_is_regressed_and_reported_as_correlations(glue_folder, make_
     assert task.baselines == {}
 
 
+def test_bad_glue_rows_are_left_out_up_to_the_limit_and_recorded(
+    glue_folder, make_config, tmp_path
+):
+    folder = tmp_path / "SST-2"
+    shutil.copytree(glue_folder / "SST-2", folder)
+    with (folder / "train.tsv").open("a", encoding="utf-8") as file:
+        file.write("cut in two\n")
+    task = make_task(
+        glue_config(make_config, tmp_path, "sst2", **{"data.max_bad_rows": 1}), tmp_path
+    )
+    (line,) = task.facts["bad_rows"]
+    assert "train.tsv:" in line and "expected 2 columns, got 1" in line
+    with pytest.raises(ValueError, match="expected 2 columns, got 1"):
+        make_task(glue_config(make_config, tmp_path, "sst2"), tmp_path)
+
+
 def test_training_rows_can_be_limited_and_evaluation_rows_stay(glue_folder, make_config, tmp_path):
     task = make_task(
         glue_config(make_config, glue_folder, "sst2", **{"data.max_train_examples": 9}), tmp_path
     )
-    assert task.facts == {"num_train_examples": 9}
+    assert task.facts == {"num_train_examples": 9, "bad_rows": []}
     assert len(task.evaluation_sets["dev"]) == 30
 
 

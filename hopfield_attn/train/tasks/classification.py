@@ -30,7 +30,8 @@ def glue_task(config: Any, workdir: Path) -> Task:
     data = config.data
     check_choice("data.task", data.task, glue.GLUE_TASKS)
     task = glue.GLUE_TASKS[data.task]
-    splits = {split: read_split(data, split) for split in _labelled(task)}
+    found = {split: read_split(data, split) for split in _labelled(task)}
+    splits = {split: rows for split, (rows, _) in found.items()}
     train = splits.pop("train")[: data.max_train_examples or None]
     texts = [text for e in train for text in (e.sentence1, e.sentence2) if text]
     tokenizer = run_tokenizer(texts, config, workdir)
@@ -50,7 +51,10 @@ def glue_task(config: Any, workdir: Path) -> Task:
         score_fn=make_scorer(task.metrics),
         main_metric=task.metrics[0],
         baselines={} if is_score else {"majority_accuracy": majority_accuracy(labels)},
-        facts={"num_train_examples": len(train)},
+        facts={
+            "num_train_examples": len(train),
+            "bad_rows": [line for _, skipped in found.values() for line in skipped],
+        },
     )
 
 
@@ -125,8 +129,12 @@ def _regression_predict(model: Any, batch: Batch) -> dict[str, Array]:
     return {"predictions": row_logits(model, batch, None)[:, 0]}
 
 
-def read_split(data: Any, split: str) -> list[glue.Example]:
-    """Reads a split of the GLUE task ``data.task``, from where ``data.dir`` says."""
+def read_split(data: Any, split: str) -> tuple[list[glue.Example], list[str]]:
+    """Reads a split of the GLUE task ``data.task``, from where ``data.dir`` says.
+
+    Returns:
+      The rows, and a line for each bad one that was left out.
+    """
     if not data.dir:
         raise ValueError(
             "data.dir must name the folder with the GLUE task folders (CoLA, SST-2, …), or a hub "
@@ -134,8 +142,8 @@ def read_split(data: Any, split: str) -> list[glue.Example]:
         )
     if data.dir.startswith(HUB_PREFIX):
         repository = data.dir.removeprefix(HUB_PREFIX)
-        return read_glue_hub(repository, data.task, split, revision=data.revision or None)
-    return glue.read_glue(data.dir, data.task, split)
+        return read_glue_hub(repository, data.task, split, revision=data.revision or None), []
+    return glue.read_glue(data.dir, data.task, split, max_bad_rows=data.max_bad_rows)
 
 
 def _labelled(task: glue.GlueTask) -> list[str]:

@@ -31,7 +31,7 @@ def language_model(mlm):
 
 
 def test_likeliest_labels_are_the_predictions_that_the_result_scores(classifier, sst2):
-    examples = read_glue(sst2.config.data.dir, "sst2", "dev")
+    examples, _ = read_glue(sst2.config.data.dir, "sst2", "dev")
     probabilities = predict_examples(classifier, examples)
     assert probabilities.shape == (20, 2)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
@@ -44,7 +44,7 @@ def test_likeliest_labels_are_the_predictions_that_the_result_scores(classifier,
 
 
 def test_scores_are_those_that_the_result_scores(scorer, stsb):
-    examples = read_glue(stsb.config.data.dir, "stsb", "dev")
+    examples, _ = read_glue(stsb.config.data.dir, "stsb", "dev")
     scores = predict_examples(scorer, examples)
     assert scores.shape == (20, 1)
     labels = np.array([example.label for example in examples], np.float32)
@@ -116,7 +116,7 @@ def test_table_of_a_task_with_scores_has_one_more_column(scorer, stsb, glue_fold
     assert predict_table(scorer, glue_folder / "STS-B" / "test.tsv", target) == 7
     columns, rows = read_table(target)
     assert columns == ["index", "sentence1", "sentence2", "prediction"]
-    scores = predict_examples(scorer, read_glue(glue_folder, "stsb", "test"))
+    scores = predict_examples(scorer, read_glue(glue_folder, "stsb", "test")[0])
     assert [row[-1] for row in rows] == [f"{score:.3f}" for score in scores[:, 0]]
 
 
@@ -146,11 +146,11 @@ def test_submission_has_the_test_split_as_the_leaderboard_wants_it(
     columns, rows = read_table(tmp_path / "a" / "SST-2.tsv")
     assert columns == ["index", "prediction"]
     assert [index for index, _ in rows] == [str(i) for i in range(7)]
-    outputs = predict_examples(classifier, read_glue(glue_folder, "sst2", "test"))
+    outputs = predict_examples(classifier, read_glue(glue_folder, "sst2", "test")[0])
     assert [prediction for _, prediction in rows] == [str(k) for k in outputs.argmax(axis=1)]
     write_submission(scorer, tmp_path / "a")
     _, rows = read_table(tmp_path / "a" / "STS-B.tsv")
-    outputs = predict_examples(scorer, read_glue(glue_folder, "stsb", "test"))
+    outputs = predict_examples(scorer, read_glue(glue_folder, "stsb", "test")[0])
     expected = [f"{score:.3f}" for score in outputs[:, 0].clip(0, 5)]
     assert [prediction for _, prediction in rows] == expected
 
