@@ -29,11 +29,17 @@ def run_command(body: Callable[[list[str]], int], argv: Sequence[str], *, help_t
     Returns:
       The exit code.
     """
-    if any(arg in HELP_OPTIONS for arg in argv[1:]):
-        print(help_text)
-        return 0
     try:
-        return body(list(argv))
+        if any(arg in HELP_OPTIONS for arg in argv[1:]):
+            print(help_text, flush=True)
+            return 0
+        code = body(list(argv))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read the output has closed it (| head). Python would say so at exit once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except UsageError as error:
         return fail(str(error), code=WRONG_ARGUMENTS)
     except KeyboardInterrupt:
