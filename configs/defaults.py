@@ -12,7 +12,7 @@ placeholder = config_dict.placeholder
 def get_defaults() -> config_dict.ConfigDict:
     """Returns a fresh, locked copy of the defaults."""
     config = config_dict.create(
-        task="mlm",  # "mlm", "glue", "superglue", "qa", "quality", "scrolls" or "recall"
+        task="mlm",  # "mlm", "glue", "superglue", "qa", "quality", "scrolls" or "synthetic"
         seed=0,  # parameters, order of the data, masking, dropout
         # Heads of a second, linear run on the same data and seed, to compare with; "" is none.
         baseline_heads="",
@@ -21,7 +21,9 @@ def get_defaults() -> config_dict.ConfigDict:
             # Folder with the task folders (glue: or "hub:nyu-mll/glue") or files (qa, quality).
             dir="",
             revision="",  # glue from the hub: commit of the data; "" is the newest
-            task="sst2",  # glue, superglue, scrolls: which task; qa: "squad" or "squad_v2"
+            # glue, superglue, scrolls: which task; qa: "squad" or "squad_v2"; synthetic: "recall",
+            # "induction", "match2", "match3", "retrieval" or "brackets".
+            task="sst2",
             max_bad_rows=0,  # tasks in a folder: rows left out before one is an error
             vocab_size=2048,  # of the tokenizer that is trained on the training text
             length=64,  # tokens in a sequence, [CLS] and [SEP] included
@@ -37,11 +39,23 @@ def get_defaults() -> config_dict.ConfigDict:
             max_answer_tokens=30,  # qa: tokens of the longest answer
             # qa, squad_v2: no answer where its score is above the best span's by more than this.
             null_threshold=0.0,
-            num_pairs=8,  # recall: key-value pairs in a sequence
+            num_pairs=8,  # recall: key-value pairs in a sequence; brackets: pairs of brackets
             num_keys=32,  # recall: different keys
             num_values=16,  # recall: different values; chance is 1 / num_values
-            num_train_examples=100_000,  # recall
-            num_eval_examples=2_000,  # recall: validation, and as many for the test
+            num_queries=1,  # recall, induction: symbols that are asked for
+            num_symbols=16,  # induction, retrieval: different symbols
+            context_length=16,  # induction: symbols before the queries
+            num_tokens=8,  # match2, match3: numbers in a sequence
+            modulus=0,  # match2, match3: of the sums; 0 makes half of the answers yes
+            num_patterns=4,  # retrieval: stored patterns
+            pattern_length=6,  # retrieval: symbols in a pattern
+            noise_rate=0.25,  # retrieval: share of the copy that is replaced at random
+            num_types=4,  # brackets: types of brackets
+            max_depth=4,  # brackets: deepest nesting
+            # retrieval: "symbols" or "pattern"; brackets: "type" or "position"; "" is the first.
+            answer="",
+            num_train_examples=100_000,  # synthetic
+            num_eval_examples=2_000,  # synthetic: validation, and as many for the test
             num_threads=1,  # that prepare batches ahead
         ),
         model=config_dict.create(

@@ -11,6 +11,7 @@ Nothing here imports the rest of the library but its checks; import the module t
 * ``squad``, ``qa_encoding``, ``qa_decoding``: spans of a context as answers, from text to windows
   of tokens and back.
 * ``quality``, ``scrolls``, ``window_encoding``: long documents, whole or in windows.
-* ``recall``: generated associative recall.
+* ``synthetic``, ``synthetic_tasks``: generated tasks with known source tokens: ``recall``,
+  ``induction``, ``match``, ``retrieval``, ``brackets``.
 * ``source``, ``batches``: random-access examples, and the order in which training sees them.
 """

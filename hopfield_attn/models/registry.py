@@ -13,6 +13,7 @@ from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.heads import Classifier, MaskedLanguageModel
 from hopfield_attn.models.layers import heads_by_layer
 from hopfield_attn.models.span_heads import SpanPairClassifier, SpanPredictor
+from hopfield_attn.models.token_head import TokenClassifier
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ATTENTION_KEYS = (
@@ -84,6 +85,17 @@ def make_classifier(
         pooling=config["pooling"],
         dropout_rate=config["dropout_rate"],
         rngs=rngs,
+    )
+
+
+def make_token_classifier(
+    config: Mapping[str, Any], *, vocab_size: int, max_length: int, num_outputs: int, seed: int
+) -> TokenClassifier:
+    """Builds the token classifier of ``config.model`` with parameters from ``seed``."""
+    rngs = nnx.Rngs(params=seed)
+    encoder = make_encoder(config, vocab_size=vocab_size, max_length=max_length, rngs=rngs)
+    return TokenClassifier(
+        encoder, num_outputs=num_outputs, dropout_rate=config["dropout_rate"], rngs=rngs
     )
 
 

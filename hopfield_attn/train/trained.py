@@ -12,7 +12,7 @@ from hopfield_attn.train.state import ModelDefinition, split_model
 from hopfield_attn.train.tasks import Task, make_model
 from hopfield_attn.typing import PyTree
 
-TASKS_WITHOUT_TEXT = ("recall",)
+TASKS_WITHOUT_TEXT = ("synthetic",)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,8 @@ from hopfield_attn.train.tasks import make_task
 
 # One of two heads is non-linear and dropout is on: what a resumed run must repeat bit by bit.
 TINY = {
-    "task": "recall",
+    "task": "synthetic",
+    "data.task": "recall",
     "data.num_pairs": 2,
     "data.num_keys": 6,
     "data.num_values": 3,

@@ -91,8 +91,8 @@ def test_accuracy_of_a_model_is_that_of_its_predictions_one_by_one(make_config, 
     right = 0
     for i in range(len(source)):
         batch = {name: jnp.asarray(value)[None] for name, value in source[i].items()}
-        logits = model(batch["tokens"], batch["mask"], batch["token_types"])
-        right += int(jnp.argmax(logits) == batch["labels"][0])
+        inputs = (batch[name] for name in ("tokens", "mask", "token_types", "positions"))
+        right += int(jnp.argmax(model(*inputs)) == batch["labels"][0, 0])
     for batch_size in (8, 64):
         scores = evaluate(task, "test", params, predict_step, batch_size=batch_size)
         assert scores == {"accuracy": right / len(source)}

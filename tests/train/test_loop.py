@@ -17,7 +17,7 @@ from hopfield_attn.train.tasks import make_task
 
 def linear_loss(model, batch, rngs):
     """Fast to compile; uses the batch, so that batches matter."""
-    weights = batch["labels"].astype(jnp.float32)[:, None]
+    weights = batch["labels"].astype(jnp.float32)
     return jnp.mean(jnp.square(model.out.kernel[...]) * jnp.mean(weights) + 1.0)
 
 

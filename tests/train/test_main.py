@@ -108,6 +108,6 @@ def test_summary_has_a_row_a_metric_and_a_column_a_run(make_config, tmp_path, qu
 
 def test_unknown_task_is_refused_with_the_known_ones(make_config, tmp_path):
     with pytest.raises(
-        ValueError, match="task must be one of 'mlm', 'glue', .*'recall'; got 'mml'"
+        ValueError, match="task must be one of 'mlm', 'glue', .*'synthetic'; got 'mml'"
     ):
         make_task(make_config({"task": "mml"}), tmp_path)

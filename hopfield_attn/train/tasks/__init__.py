@@ -10,14 +10,13 @@ from hopfield_attn.checks import check_choice
 from hopfield_attn.train.tasks.classification import (
     glue_model,
     glue_task,
-    recall_model,
-    recall_task,
 )
 from hopfield_attn.train.tasks.masked_lm import mlm_model, mlm_task
 from hopfield_attn.train.tasks.qa import qa_task
 from hopfield_attn.train.tasks.quality import quality_task
 from hopfield_attn.train.tasks.scrolls import scrolls_task
 from hopfield_attn.train.tasks.superglue import superglue_task
+from hopfield_attn.train.tasks.synthetic import synthetic_model, synthetic_task
 from hopfield_attn.train.tasks.task import ModelMaker, Task
 
 TASKS: dict[str, Callable[[Any, Path], Task]] = {
@@ -27,14 +26,14 @@ TASKS: dict[str, Callable[[Any, Path], Task]] = {
     "qa": qa_task,
     "quality": quality_task,
     "scrolls": scrolls_task,
-    "recall": recall_task,
+    "synthetic": synthetic_task,
 }
 """Task name → the function that builds it."""
 
 MODELS: dict[str, Callable[[Any, int | None], ModelMaker]] = {
     "mlm": mlm_model,
     "glue": glue_model,
-    "recall": recall_model,
+    "synthetic": synthetic_model,
 }
 """Task name → (config.data, number of token ids) → the maker of its models."""
 

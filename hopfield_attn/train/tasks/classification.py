@@ -1,4 +1,4 @@
-"""Classification and regression of sequences: GLUE, and generated associative recall."""
+"""Classification and regression of sequences: GLUE."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from hopfield_attn.checks import check_choice
-from hopfield_attn.data import glue, glue_encoding, recall
+from hopfield_attn.data import glue, glue_encoding
 from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.glue_hub import HUB_PREFIX, read_glue_hub
 from hopfield_attn.data.source import RandomAccess
@@ -58,50 +58,10 @@ def glue_task(config: Any, workdir: Path) -> Task:
     )
 
 
-def recall_task(config: Any, workdir: Path) -> Task:
-    """Associative recall, generated: training, validation and test from seeds of their own."""
-    data = config.data
-    task = _find_recall(data)
-    train, validation, test = (
-        recall.recall_examples(task, num_examples=number, seed=3 * config.seed + k)
-        for k, number in enumerate(
-            (data.num_train_examples, data.num_eval_examples, data.num_eval_examples)
-        )
-    )
-    return Task(
-        batches=make_batches(train, batch_size=config.train.batch_size, seed=config.seed),
-        evaluation_sets={"validation": validation, "test": test},
-        watched_set="validation",
-        make_model=recall_model(data),
-        loss_fn=_classifier_loss,
-        predict_fn=_classifier_predict,
-        score_fn=make_scorer(("accuracy",)),
-        main_metric="accuracy",
-        baselines={
-            "chance_accuracy": task.chance_accuracy,
-            "keyless_accuracy": task.keyless_accuracy,
-            "best_accuracy": 1.0,
-        },
-        facts={"length": task.length, "vocab_size": task.vocab_size},
-    )
-
-
 def glue_model(data: Any, vocab_size: int | None) -> ModelMaker:
     """Makes classifiers for the GLUE task ``data.task``, over the ids of its tokenizer."""
     assert vocab_size is not None
     return _classifier_maker(vocab_size, data.length, glue.find_task(data.task).num_labels)
-
-
-def recall_model(data: Any, vocab_size: int | None = None) -> ModelMaker:
-    """Makes classifiers for associative recall, which has ids of its own and no tokenizer."""
-    task = _find_recall(data)
-    return _classifier_maker(task.vocab_size, task.length, task.num_values)
-
-
-def _find_recall(data: Any) -> recall.RecallTask:
-    return recall.RecallTask(
-        num_pairs=data.num_pairs, num_keys=data.num_keys, num_values=data.num_values
-    )
 
 
 def _classifier_maker(vocab_size: int, max_length: int, num_outputs: int) -> ModelMaker:

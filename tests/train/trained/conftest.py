@@ -78,4 +78,4 @@ def mlm(train_run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def recall(train_run):
-    return train_run({"task": "recall"})
+    return train_run({"task": "synthetic"})

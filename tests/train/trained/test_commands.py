@@ -130,7 +130,7 @@ def test_help_and_a_missing_folder(run_script, name, tmp_path):
         ("stsb", "predict", ["--text=a"], "STS-B takes two sentences; got one"),
         ("mlm", "predict", ["--text=a"], "the text must have a [MASK]"),
         ("mlm", "predict", ["--input=a", "--output=b"], "it takes --text with a [MASK]"),
-        ("recall", "predict", ["--text=a"], "a run of task 'recall', which takes no text"),
+        ("recall", "predict", ["--text=a"], "a run of task 'synthetic', which takes no text"),
     ],
 )
 def test_mistakes_are_one_line(fixture, name, arguments, words, run_script, request):

@@ -75,7 +75,7 @@ def test_run_without_a_checkpoint_or_with_other_parameters_is_refused(recall, ss
     for key, value, words in (
         ("width", 32, r"encoder\.\S+ is \(16,\) there, and \(32,\) in the model"),
         ("num_layers", 2, r"encoder\.layers\.1\.\S+ is absent there"),
-        ("pooling", "mean", r"pooler\.bias is \(16,\) there, and absent in the model"),
+        ("heads", "spline", r"spline_values is absent there"),
     ):
         changed = config.copy_and_resolve_references()
         changed.model[key] = value
