@@ -1,4 +1,4 @@
-"""Nested brackets: which opening bracket does each closing one close, and of what type was it?"""
+"""Nested brackets: which opening bracket each closing one closes, and of what type it was."""
 
 from dataclasses import dataclass
 from functools import cached_property

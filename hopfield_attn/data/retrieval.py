@@ -1,4 +1,4 @@
-"""Noisy pattern retrieval: which stored pattern is this a noisy copy of, and what was it before?"""
+"""Noisy pattern retrieval: which stored pattern this is a noisy copy of, and what it was before."""
 
 import math
 from dataclasses import dataclass
