@@ -48,7 +48,8 @@ def run_command(body: Callable[[list[str]], int], argv: Sequence[str], *, help_t
         if "HOPFIELD_DEBUG" in os.environ:
             raise
         return fail(f"{error} (HOPFIELD_DEBUG=1 shows where)", code=WRONG_ARGUMENTS)
-    except FloatingPointError as error:
+    except (FloatingPointError, OSError) as error:
+        # A full disk among them: what was given is right, and the same command may go on.
         return fail(str(error), code=FAILED)
 
 

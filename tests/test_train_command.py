@@ -297,6 +297,7 @@ def test_run_folder_that_cannot_be_made_is_one_line(run, tmp_path):
         (Interrupted(12), 75, "Stopped at step 12, saved. The same command goes on."),
         (KeyboardInterrupt(), 75, "Stopped. The same command goes on."),
         (FloatingPointError("loss is nan\n at step 3"), 1, "error: loss is nan at step 3"),
+        (OSError(28, "No space left"), 1, "error: [Errno 28] No space left"),
         (
             ValueError("one\n  two"),
             2,

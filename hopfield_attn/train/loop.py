@@ -60,7 +60,8 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
     Raises:
       Interrupted: after Ctrl-C or SIGTERM, with the current step saved.
       FloatingPointError: if a loss that is logged, or precedes a checkpoint, is not finite.
-      ValueError: if the config is not usable.
+      CheckpointError: if the last save failed, or every checkpoint is damaged.
+      ValueError: if the config is not usable, or the checkpoints are those of another model.
     """
     check_train_config(config)
     model = task.make_model(config.model.to_dict(), config.seed)
@@ -69,8 +70,9 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
     mesh = make_mesh(batch_size=config.train.batch_size)
     program = _make_program(config, task, definition, optimizer, mesh)
 
-    folder = workdir / "checkpoints"
-    with Checkpoints(folder, keep=config.train.keep_checkpoints) as checkpoints:
+    folder, reporter = workdir / "checkpoints", Reporter(title, console)
+    keep = config.train.keep_checkpoints
+    with Checkpoints(folder, keep=keep, say=reporter.say) as checkpoints:
         state = replicate(init_state(params, optimizer), mesh)
         restored = checkpoints.restore_latest(state)
         if restored is None and config.model.pretrained:
@@ -79,8 +81,9 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
         state = restored or state
         result = read_result(workdir)
         if result is None:
-            reporter = Reporter(title, console)
             state, facts = _run_steps(config, workdir, task, state, program, checkpoints, reporter)
+            # A result says that the parameters are on disk.
+            checkpoints.finish()
             result = facts | {
                 "evaluations": {name: program.score(state, name) for name in task.evaluation_sets},
                 "baselines": task.baselines,
@@ -171,6 +174,7 @@ def _run_steps(
         for done, batch in batches:
             state, metrics = program.advance(state, batch)
             meter.record(done, metrics, batch["mask"].size)
+            checkpoints.check()
             is_last = done == settings.num_steps
             if interrupt.is_set or is_last or done % settings.checkpoint_every == 0:
                 with meter.paused():

@@ -73,7 +73,7 @@ def test_run_without_a_checkpoint_or_with_other_parameters_is_refused(recall, ss
         load_run(recall.config, tmp_path)
     config = recall.config.copy_and_resolve_references()
     for key, value, words in (
-        ("width", 32, r"encoder\.\S+ is \(16,\) there, and \(32,\) in the model"),
+        ("width", 32, r"encoder\.\S+ is float32 \(16,\) there, and float32 \(32,\) in the model"),
         ("num_layers", 2, r"encoder\.layers\.1\.\S+ is absent there"),
         ("heads", "spline", r"spline_values is absent there"),
     ):
