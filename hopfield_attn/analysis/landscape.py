@@ -1,8 +1,8 @@
 """An energy over the plane: contours, stored patterns, and descents into their wells."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 DESCENT_COLOR = "#c1440e"
 POINT_COLOR = "#1b1b1b"
@@ -17,30 +18,34 @@ _STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines
 
 
 def draw_landscape(
-    path: Path,
+    path: Path | BinaryIO,
     energy_fn: Callable[[Any], Any],
     *,
     extent: tuple[float, float, float, float],
     points: np.ndarray | None = None,
+    point_labels: Sequence[str] = (),
     paths: np.ndarray | None = None,
     floor: float = 0.0,
     title: str = "",
     labels: tuple[str, str] = ("x₁", "x₂"),
+    size: tuple[float, float] = (3.6, 3.2),
 ) -> None:
     """Draws an energy over the plane, with descents and the stored patterns.
 
     Args:
-      path: the PNG file.
+      path: the PNG file, or an open one.
       energy_fn: a state (2,) → scalar; points where it is not finite stay white.
       extent: (left, right, bottom, top) of the plane.
       points: (m, 2) stored patterns, drawn as crosses.
+      point_labels: text beside each of them; none: no text.
       paths: (descents, T+1, 2): each from its start, a hollow dot, to its end, a full one.
       floor: share of the plane below the lowest colour, for energies without a minimum.
       title: above the picture.
       labels: of the two axes.
+      size: width and height in inches.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(3.6, 3.2), layout="constrained", dpi=130)
+        figure = Figure(figsize=size, layout="constrained", dpi=130)
         axes = figure.subplots()
         _draw_contours(figure, axes, energy_fn, extent, floor)
         if paths is not None:
@@ -50,10 +55,15 @@ def draw_landscape(
                 axes.plot(*trail[-1], "o", color=DESCENT_COLOR, markersize=5)
         if points is not None:
             axes.plot(*points.T, "x", color=POINT_COLOR, markersize=8, markeredgewidth=1.8)
+        for label, point in zip(point_labels, points if points is not None else (), strict=False):
+            text = axes.annotate(
+                label, tuple(point), xytext=(7, 5), textcoords="offset points", fontsize=8
+            )
+            text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
         axes.set(xlabel=labels[0], ylabel=labels[1], xlim=extent[:2], ylim=extent[2:])
         axes.set_aspect("equal")
         figure.suptitle(title, fontsize=10)
-        figure.savefig(path)
+        figure.savefig(path, format="png")
 
 
 def _draw_contours(

@@ -5,7 +5,7 @@ Beside the arrays a checkpoint holds their checksums, and nothing is loaded that
 
 import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from hopfield_attn.train.checksums import (
     records_to_json,
 )
 from hopfield_attn.train.interrupt import Interrupted
+from hopfield_attn.train.orbax_noise import settle_failed_tasks, without_orbax_noise
 from hopfield_attn.train.state import TrainState
 from hopfield_attn.typing import PyTree
 
@@ -72,6 +73,7 @@ class Checkpoints:
         self._manager: ocp.CheckpointManager | None = None
         self._saving: int | None = None
         self._failure: str | None = None
+        self._quiet = ExitStack()
 
     def save(self, state: TrainState) -> None:
         """Saves ``state`` under its step; nothing happens if that step is there already."""
@@ -135,6 +137,7 @@ class Checkpoints:
         return TrainState(**found.tree)
 
     def __enter__(self) -> "Checkpoints":
+        self._quiet.enter_context(without_orbax_noise())
         return self
 
     def __exit__(
@@ -148,12 +151,11 @@ class Checkpoints:
         Raises:
           CheckpointError: the run ended well, or was asked to stop, and its last save failed.
         """
-        try:
+        with self._quiet:
             self._collect()
+            self._close()
             if kind is None or issubclass(kind, Interrupted):
                 self.finish()
-        finally:
-            self._close()
 
     def _open(self) -> ocp.CheckpointManager:
         # Only now: opening tidies up, and what is damaged has been put aside by then.
@@ -179,6 +181,7 @@ class Checkpoints:
         self._say(f"{self._failure}; training goes on, and earlier checkpoints are kept")
         # The manager believes that the step is there; a new one looks.
         self._close()
+        settle_failed_tasks()
 
     def _close(self) -> None:
         manager, self._manager = self._manager, None
@@ -208,7 +211,8 @@ def restore_params(
     """
     if not _steps(directory) and not _rejected(directory):
         raise FileNotFoundError(f"{directory} has no checkpoint: the run has not saved a step yet")
-    found = _newest_whole(directory.absolute(), {"params": like})
+    with without_orbax_noise():
+        found = _newest_whole(directory.absolute(), {"params": like})
     for step, reason in found.damaged.items():
         say(f"{directory}: checkpoint {step} is damaged ({reason}); step {found.step} is used")
     return found.step, found.tree["params"]
@@ -223,6 +227,7 @@ def _newest_whole(directory: Path, like: PyTree) -> _Found:
             return _Found(step, _read_whole(directory / str(step), like), damaged)
         except _Damaged as damage:
             damaged[step] = str(damage)
+        settle_failed_tasks()
     reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
     raise CheckpointError(
         f"every checkpoint in {directory} is damaged ({reasons or 'all are rejected'}); nothing "

@@ -70,16 +70,28 @@ class MetricsLog:
         self._workdir = workdir
         self._track = track
         self._rows = [row for row in read_metrics(workdir) if row["step"] <= start_step]
+        self._is_behind = False
         write_text(workdir / METRICS_FILE, "".join(_as_line(row) for row in self._rows))
 
     def write(self, step: int, loss: float, **values: float) -> None:
         """Appends one row."""
         row = {"step": step, "loss": loss, "loss_hex": float(loss).hex(), **values}
         self._rows.append(row)
-        with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(_as_line(row))
+        try:
+            self._append(row)
+        except OSError:
+            # A full disk ends no run: the rows are kept, and written with the next one.
+            self._is_behind = True
         if self._track is not None:
             self._track(step, {"loss": loss, **values})
+
+    def _append(self, row: dict[str, Any]) -> None:
+        if self._is_behind:
+            write_text(self._workdir / METRICS_FILE, "".join(map(_as_line, self._rows)))
+            self._is_behind = False
+            return
+        with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
+            file.write(_as_line(row))
 
     def write_csv(self) -> None:
         """Writes ``metrics.csv``, one line a row and one column a value."""
@@ -99,7 +111,9 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Writes the CSV, however the run ended."""
+        """Writes the CSV, and the rows that a full disk left out, however the run ended."""
+        if self._is_behind:
+            write_text(self._workdir / METRICS_FILE, "".join(map(_as_line, self._rows)))
         self.write_csv()
 
 

@@ -11,11 +11,6 @@ import pytest
 from hopfield_attn.train.checkpoint import CheckpointError, Checkpoints, restore_params
 from tests.train.test_checkpoint import as_bytes, make_state
 
-# When one read fails, tensorstore still answers the others, to an event loop that orbax has closed.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning"
-)
-
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):

@@ -1,0 +1,120 @@
+"""One head of an encoder on one sequence: its q, k, y, its energy, and what became of it."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hopfield_attn.analysis.diagnostics import HeadDiagnostics, diagnose_head
+from hopfield_attn.checks import check_count, check_shape
+from hopfield_attn.energies.nonlinearities import Nonlinearity
+from hopfield_attn.models.encoder import Encoder
+from hopfield_attn.typing import Array, Float
+
+
+class HeadTrace(NamedTuple):
+    """What a head does with one sequence.
+
+    Attributes:
+      layer, head: indices from 0.
+      tokens: the n tokens as text.
+      query, key: q and k, (n, d).
+      weights: A, (n, n).
+      values: y, (n, d).
+      nonlinearity: F with the α (and the spline) of this head.
+      options: ``coupling``, ``lam``, ``num_steps``, ``step_size`` and ``gain`` of the layer.
+      found: energies, residuals, attention matrix of every step, regime with its certificate.
+    """
+
+    layer: int
+    head: int
+    tokens: tuple[str, ...]
+    query: Float[Array, "n dk"]
+    key: Float[Array, "n dk"]
+    weights: Float[Array, "n n"]
+    values: Float[Array, "n dv"]
+    nonlinearity: Nonlinearity
+    options: dict[str, Any]
+    found: HeadDiagnostics
+
+    @property
+    def name(self) -> str:
+        """Such as ``layer 2, head 4: quadratic``; counted from 1, as papers do."""
+        return f"layer {self.layer + 1}, head {self.head + 1}: {self.nonlinearity.name}"
+
+    @property
+    def alpha(self) -> float:
+        """The strength α; 0 for a family without one."""
+        return 0.0 if self.nonlinearity.alpha is None else float(self.nonlinearity.alpha)
+
+
+def trace_heads(
+    encoder: Encoder,
+    token_ids: Sequence[int],
+    heads: Sequence[tuple[int, int]],
+    *,
+    tokens: Sequence[str] | None = None,
+    num_eigenvalues: int = 16,
+) -> list[HeadTrace]:
+    """Runs an encoder on one sequence without padding, and follows some of its heads.
+
+    Args:
+      encoder: the encoder.
+      token_ids: n ids, the special ones included.
+      heads: (layer, head) pairs, counted from 0.
+      tokens: the n tokens as text; ``None``: the ids.
+      num_eigenvalues: of the Hessian at the end, as of
+        :func:`hopfield_attn.analysis.diagnostics.diagnose_head`.
+
+    Returns:
+      One :class:`HeadTrace` a pair, in the order of ``heads``.
+
+    Raises:
+      ValueError: there is no such layer or head, or there are no tokens.
+    """
+    check_count(1, num_tokens=len(token_ids))
+    names = tuple(str(token) for token in (token_ids if tokens is None else tokens))
+    check_shape("tokens", jnp.zeros(len(names)), (len(token_ids),), "number of token_ids")
+    for layer, head in heads:
+        _check_index("layer", layer, len(encoder.layers))
+        _check_index("head", head, encoder.layers[layer].attention.num_heads)
+    found: dict[tuple[int, int], HeadTrace] = {}
+    x = encoder.embed(jnp.asarray(token_ids)[None])
+    for index, layer in enumerate(list(encoder.layers)[: 1 + max(k for k, _ in heads)]):
+        wanted = [head for k, head in heads if k == index]
+        if wanted:
+            inputs = layer.attention_input(x)
+            found |= {
+                (index, head): _trace(layer.attention, inputs, index, head, names, num_eigenvalues)
+                for head in wanted
+            }
+        x = layer(x)
+    return [found[pair] for pair in heads]
+
+
+def _trace(
+    attention: Any, inputs: Array, layer: int, head: int, names: tuple[str, ...], eigenvalues: int
+) -> HeadTrace:
+    (problem,) = (
+        problem
+        for problem in attention.problems(inputs)
+        if problem.group.start <= head < problem.group.stop
+    )
+    k = head - problem.group.start
+    F = jax.tree.map(lambda leaf: leaf[k], problem.options["nonlinearity"])
+    options = {key: value for key, value in problem.options.items() if key != "nonlinearity"}
+    weights, values = problem.weights[0, k], problem.values[0, k]
+    limits = {"num_eigenvalues": min(eigenvalues, values.size)}
+    follow = functools.partial(diagnose_head, **options, **limits)
+    found = jax.jit(lambda A, y, F: follow(A, y, nonlinearity=F))(weights, values, F)
+    width = values.shape[-1]
+    rows = slice(head * width, (head + 1) * width)
+    query, key = attention.query(inputs)[0, :, rows], attention.key(inputs)[0, :, rows]
+    return HeadTrace(layer, head, names, query, key, weights, values, F, options, found)
+
+
+def _check_index(name: str, index: int, size: int) -> None:
+    if not 0 <= index < size:
+        raise ValueError(f"{name} must be in [0, {size}); got {index}")

@@ -1,0 +1,174 @@
+"""The phase diagram of a head: how many wells over the strength α and the tie λ."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+
+from hopfield_attn.analysis.head_wells import reduced_head, start_states
+from hopfield_attn.analysis.wells import Ends, cluster, descend_all
+from hopfield_attn.energies.attention import attention_energy, check_head, default_gain
+from hopfield_attn.energies.nonlinearities import make_nonlinearity
+from hopfield_attn.energies.regimes import regime
+from hopfield_attn.solvers.equilibrium import CONVERGED, DIVERGED
+from hopfield_attn.typing import Array, Float, ScalarLike, Values, Weights
+
+UNBOUNDED = 0
+NOT_CONVERGED = -1
+_COLORS = ("#e9e9e9", "#ffffff", "#fdeaae", "#f3b44a", "#c1660e", "#7a2a06")
+_NAMES = ("unbounded", "1 well", "2", "3–4", "5–8", "more")
+_EDGES = (-1.5, 0.5, 1.5, 2.5, 4.5, 8.5, 1e9)
+"""Counts grow darker, so that the picture also reads in grey; unbounded cells are hatched."""
+
+
+class Phases(NamedTuple):
+    """How many wells were found for each α and λ.
+
+    Attributes:
+      family: of F.
+      alphas: (a,).
+      lams: (l,).
+      counts: wells, (a, l): 0 where starts fall without end, −1 where none came to rest.
+      certified: λ that certifies convexity for each α, (a,): 1 + λ = s · sup F''₊ · λ_max(G), with
+        the eigenvalue itself and not a bound; below 0 every λ does.
+    """
+
+    family: str
+    alphas: np.ndarray
+    lams: np.ndarray
+    counts: np.ndarray
+    certified: np.ndarray
+
+
+def phase_diagram(
+    weights: Weights,
+    values: Values,
+    *,
+    family: str,
+    alphas: Float[np.ndarray, "a"],
+    lams: Float[np.ndarray, "l"],
+    coupling: str,
+    gain: ScalarLike | None = None,
+    query: int | None = None,
+    num_starts: int = 32,
+    spread: float = 2.0,
+    seed: int = 0,
+    max_steps: int = 2000,
+) -> Phases:
+    """Counts the wells of one head over a grid of α and λ; arguments as of ``head_wells``.
+
+    Args:
+      weights: A, (n, m).
+      values: y, (m, d_v).
+      family: a key of ``nonlinearities.FAMILIES`` whose F'' is bounded, such as "log_cosh".
+      alphas: strengths α.
+      lams: λ ≥ 0.
+      coupling: "pooled", "pairwise" or "elementwise".
+      gain: s; ``None`` is 1/d_v.
+      query: for "pairwise" and "elementwise".
+      num_starts: for each cell; the same starts everywhere.
+      spread: of the starts.
+      seed: of the starts.
+      max_steps: for each start.
+
+    Raises:
+      ValueError: for a family whose F'' is unbounded, which has no certified step.
+
+    Example:
+      >>> found = phase_diagram(jnp.ones((1, 1)), jnp.ones((1, 1)), family="log_cosh",
+      ...                       alphas=np.array([0.5, 6.0]), lams=np.array([0.0]),
+      ...                       coupling="pooled", num_starts=8)
+      >>> found.counts.tolist(), found.certified.round(3).tolist()
+      ([[1], [2]], [-0.5, 5.0])
+    """
+    s = default_gain(values.shape[-1]) if gain is None else gain
+    for lam in lams:
+        check_head(values, weights, coupling=coupling, lam=float(lam), gain=s)
+    if not make_nonlinearity(family, 1.0).is_bounded:
+        raise ValueError(
+            f"family must be one with a bounded F'', such as 'log_cosh'; got {family!r}"
+        )
+    A, y = reduced_head(weights, values, coupling=coupling, query=query)
+    starts = start_states(A, y, coupling=coupling, num_starts=num_starts, spread=spread, seed=seed)
+    options: dict[str, Any] = {"coupling": coupling, "gain": s}
+
+    def solve(cell: tuple[Array, Array]) -> Ends:
+        alpha, lam = cell
+        F = make_nonlinearity(family, alpha)
+        eta = regime(y, A, nonlinearity=F, lam=lam, **options).step_size
+
+        def energy_fn(z: Array) -> Array:
+            return attention_energy(z, y, A, nonlinearity=F, lam=lam, **options)
+
+        return descend_all(energy_fn, starts, step_size=eta, max_steps=max_steps)
+
+    grid = np.meshgrid(alphas, lams, indexing="ij")
+    cells = tuple(jnp.asarray(a.ravel(), y.dtype) for a in grid)
+    run: Callable[[Any], Ends] = jax.jit(lambda cells: jax.lax.map(solve, cells, batch_size=16))
+    ends = jax.tree.map(np.asarray, run(cells))
+    counts = [_count(jax.tree.map(lambda a, k=k: a[k], ends)) for k in range(len(cells[0]))]
+    edge = [
+        float(regime(y, A, nonlinearity=make_nonlinearity(family, float(a)), lam=0.0, **options)
+              .softening_estimate) - 1.0
+        for a in alphas
+    ]  # fmt: skip
+    return Phases(family, alphas, lams, np.array(counts).reshape(grid[0].shape), np.array(edge))
+
+
+def _count(ends: Ends) -> int:
+    if np.any(ends.status == DIVERGED):
+        return UNBOUNDED
+    kept = np.asarray(ends.status) == CONVERGED
+    _, firsts = cluster(np.asarray(ends.x), np.asarray(ends.energy), kept, separation=2e-2)
+    return len(firsts) or NOT_CONVERGED
+
+
+def draw_phases(path: Path | BinaryIO, found: Phases, *, title: str) -> None:
+    """Draws the counts over α and λ, and over them the certificate's boundary.
+
+    Args:
+      path: the PNG file, or an open one.
+      found: of :func:`phase_diagram`.
+      title: the message, above the picture.
+    """
+    with matplotlib.rc_context({"font.size": 9, "hatch.color": "0.55"}):
+        figure = Figure(figsize=(5.6, 4.0), layout="constrained", dpi=130)
+        axes = figure.subplots()
+        norm = BoundaryNorm(_EDGES, len(_COLORS))
+        counts = np.where(found.counts == NOT_CONVERGED, np.nan, found.counts).T
+        mesh = axes.pcolormesh(
+            found.alphas, found.lams, counts, cmap=ListedColormap(_COLORS), norm=norm,
+            edgecolor="0.85", linewidth=0.2,
+        )  # fmt: skip
+        if np.any(found.counts == UNBOUNDED):
+            mask = np.ma.masked_where(counts != UNBOUNDED, counts)
+            axes.pcolor(found.alphas, found.lams, mask, hatch="////", alpha=0.0)
+        axes.plot(found.alphas, found.certified, color="#1b1b1b", linewidth=2)
+        _label_boundary(axes, found)
+        bar = figure.colorbar(mesh, ax=axes, ticks=[-0.5, 1, 2, 3.5, 6.5, 5e8], label="wells found")
+        bar.ax.set_yticklabels(_NAMES)
+        axes.set(
+            xlabel=f"strength α of {found.family}", ylabel="tie λ",
+            ylim=(found.lams.min(), found.lams.max()),
+        )  # fmt: skip
+        figure.suptitle(title, fontsize=10)
+        figure.savefig(path, format="png")
+
+
+def _label_boundary(axes: Any, found: Phases) -> None:
+    inside = np.flatnonzero(
+        (found.certified > found.lams.min()) & (found.certified < found.lams.max())
+    )
+    if len(inside):
+        k = inside[len(inside) // 2]
+        axes.annotate(
+            "1 + λ = s α λmax(G)\nabove: one well, proved",
+            (found.alphas[k], found.certified[k]), xytext=(-8, 10), textcoords="offset points",
+            ha="right", va="bottom", fontsize=8,
+        )  # fmt: skip

@@ -1,0 +1,203 @@
+"""Context wells: where descents from many starts end, how many such places there are, how deep."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from hopfield_attn.checks import check_at_least, check_rank
+from hopfield_attn.solvers.equilibrium import CONVERGED, OUTCOME_NAMES, equilibrium
+from hopfield_attn.solvers.spectrum import hessian_spectrum
+from hopfield_attn.typing import Array, EnergyFn, Float, Int, ScalarLike
+
+SADDLE = len(OUTCOME_NAMES)
+STATUS_NAMES = (*OUTCOME_NAMES, "saddle")
+"""Meaning of ``Wells.statuses``: index → name; "diverged" is a start from which E falls forever."""
+
+NO_WELL = -1
+"""``Wells.well_of_start`` of a start that ends in no well."""
+
+_SEGMENT_POINTS = 65
+
+
+class Wells(NamedTuple):
+    """The minima that a set of starts leads to, the lowest first; arrays of NumPy, never NaN.
+
+    Attributes:
+      states: the minima, (k, …).
+      energies: E there, (k,), in nats/β.
+      depths: how far E must rise to leave a well along the straight line to another one, for the
+        lowest such line, (k,): an upper bound of the true barrier, exact in one dimension; inf
+        where the well is the only one.
+      basins: share of all starts that end in each well, (k,).
+      spectra: eigenvalues of the Hessian at each, ascending, (k, values).
+      well_of_start: index of the well, or :data:`NO_WELL`, (starts,).
+      statuses: what became of each start, an index into :data:`STATUS_NAMES`, (starts,).
+      ends: where each start ended, (starts, …).
+    """
+
+    states: np.ndarray
+    energies: np.ndarray
+    depths: np.ndarray
+    basins: np.ndarray
+    spectra: np.ndarray
+    well_of_start: np.ndarray
+    statuses: np.ndarray
+    ends: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Number of wells that were found: no fewer exist, perhaps more."""
+        return len(self.energies)
+
+    def share(self, status: str) -> float:
+        """Share of the starts with a status of :data:`STATUS_NAMES`."""
+        return float(np.mean(self.statuses == STATUS_NAMES.index(status)))
+
+
+class Ends(NamedTuple):
+    """Where descents ended: states (starts, …), their energies, residuals and statuses."""
+
+    x: Float[Array, "starts ..."]
+    energy: Float[Array, "starts"]
+    residual: Float[Array, "starts"]
+    status: Int[Array, "starts"]
+
+
+def find_wells(
+    energy_fn: EnergyFn,
+    starts: Float[Array, "starts ..."],
+    *,
+    step_size: ScalarLike,
+    max_steps: int = 5000,
+    tolerance: float | None = None,
+    separation: float = 1e-2,
+    backtracking: bool = False,
+) -> Wells:
+    """Descends from every start to a stationary point and groups the ends into wells.
+
+    Two ends are one well where ‖x − x'‖ ≤ separation · max(1, ‖x‖). A stationary point whose
+    Hessian has a clearly negative eigenvalue is a saddle and no well.
+
+    Args:
+      energy_fn: E: one state, an array → scalar.
+      starts: the starts, one a row.
+      step_size: η of gradient descent: 1/(Lipschitz bound of ∇E) cannot miss.
+      max_steps: for each start.
+      tolerance: of ‖∇E‖, relative to max(1, ‖x‖); ``None`` is √eps of the dtype.
+      separation: below it two ends are one.
+      backtracking: halve steps that let the energy rise.
+
+    Returns:
+      :class:`Wells`. An energy without a minimum gives none of them, and statuses that say so.
+
+    Raises:
+      ValueError: for numbers out of range, or an energy that is no scalar.
+
+    Example:
+      >>> double_well = lambda x: jnp.sum((x**2 - 1.0) ** 2)
+      >>> found = find_wells(double_well, jnp.array([[-2.0], [0.1], [0.0], [0.7]]), step_size=0.02)
+      >>> found.count, found.basins.tolist(), [STATUS_NAMES[k] for k in found.statuses][2]
+      (2, [0.25, 0.5], 'saddle')
+      >>> [f"{depth:.2f}" for depth in found.depths]
+      ['1.00', '1.00']
+    """
+    check_at_least(0, exclusive=True, separation=separation)
+    limits = {"max_steps": max_steps, "tolerance": tolerance, "backtracking": backtracking}
+    ends = jax.jit(lambda starts: descend_all(energy_fn, starts, step_size=step_size, **limits))
+    return group_ends(energy_fn, ends(jnp.asarray(starts)), separation=separation)
+
+
+def descend_all(
+    energy_fn: EnergyFn,
+    starts: Array,
+    *,
+    step_size: ScalarLike,
+    max_steps: int,
+    tolerance: float | None = None,
+    backtracking: bool = False,
+) -> Ends:
+    """The first half of :func:`find_wells`; ``jit`` and ``vmap`` go over it."""
+    if tolerance is None:
+        tolerance = float(jnp.finfo(starts.dtype).eps) ** 0.5
+    solve = jax.vmap(
+        lambda x0: equilibrium(
+            energy_fn,
+            x0,
+            rule=optax.sgd(step_size),
+            tolerance=tolerance,
+            max_steps=max_steps,
+            backtracking=backtracking,
+            gradient_mode="one_step",
+        )
+    )
+    found = solve(starts)
+    return Ends(found.x, found.energy, found.residual, found.status)
+
+
+def group_ends(energy_fn: EnergyFn, ends: Ends, *, separation: float) -> Wells:
+    """The second half of :func:`find_wells`: the ends of descents → wells."""
+    states, energies = np.asarray(ends.x), np.asarray(ends.energy)
+    statuses = np.array(ends.status)
+    labels, firsts = cluster(states, energies, statuses == CONVERGED, separation=separation)
+    spectrum = jax.jit(lambda x: hessian_spectrum(energy_fn, x))
+    spectra = [np.asarray(spectrum(states[k])) for k in firsts]
+    is_well = [values[0] >= -1e-3 * max(1.0, np.abs(values).max()) for values in spectra]
+    kept = [k for k, keep in enumerate(is_well) if keep]
+    statuses[np.isin(labels, [k for k, keep in enumerate(is_well) if not keep])] = SADDLE
+    well_of_start = np.full(len(labels), NO_WELL)
+    for new, old in enumerate(kept):
+        well_of_start[labels == old] = new
+    rows = [firsts[k] for k in kept]
+    return Wells(
+        states=states[rows],
+        energies=energies[rows],
+        depths=_depths(energy_fn, states[rows], energies[rows]),
+        basins=np.array([np.mean(well_of_start == k) for k in range(len(kept))]),
+        spectra=np.array([spectra[k] for k in kept]).reshape(len(kept), states[0].size),
+        well_of_start=well_of_start,
+        statuses=statuses,
+        ends=states,
+    )
+
+
+def cluster(
+    states: np.ndarray, energies: np.ndarray, is_kept: np.ndarray, *, separation: float
+) -> tuple[np.ndarray, list[int]]:
+    """(cluster of each state, or −1 where it is not kept; the lowest member of each cluster).
+
+    Clusters are numbered from the lowest energy up.
+
+    Example:
+      >>> cluster(np.array([[1.0], [5.0], [1.001]]), np.array([0.0, -1.0, 0.0]),
+      ...         np.array([True, True, True]), separation=0.01)
+      (array([1, 0, 1]), [1, 0])
+    """
+    check_rank(1, "starts", energies=energies, is_kept=is_kept)
+    flat = states.reshape(len(states), -1)
+    sizes = np.maximum(1.0, np.linalg.norm(flat, axis=1))
+    labels, firsts = np.full(len(flat), NO_WELL), []
+    for k in np.argsort(energies, kind="stable"):
+        if not is_kept[k] or labels[k] != NO_WELL:
+            continue
+        near = np.linalg.norm(flat - flat[k], axis=1) <= separation * sizes[k]
+        labels[near & is_kept & (labels == NO_WELL)] = len(firsts)
+        firsts.append(int(k))
+    return labels, firsts
+
+
+def _depths(energy_fn: EnergyFn, states: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """Barrier to the other wells along straight lines, the lowest of them."""
+    shares = np.linspace(0.0, 1.0, _SEGMENT_POINTS).astype(states.dtype)
+    along: Callable[[Any, Any], Any] = jax.jit(
+        lambda a, b: jnp.max(jax.vmap(lambda t: energy_fn((1 - t) * a + t * b))(shares))
+    )
+    tops = np.full((len(states), len(states)), np.inf)
+    for a in range(len(states)):
+        for b in range(a):
+            tops[a, b] = tops[b, a] = float(along(states[a], states[b]))
+    lowest = tops.min(axis=1, initial=np.inf)
+    return np.maximum(lowest - energies, 0.0)

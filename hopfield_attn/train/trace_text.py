@@ -1,0 +1,47 @@
+"""What chosen heads of a trained run do with any text."""
+
+from collections.abc import Sequence
+
+from hopfield_attn.analysis.head_trace import HeadTrace, trace_heads
+from hopfield_attn.data.tokenizer import encode_texts, special_ids
+from hopfield_attn.train.trained import TrainedRun
+
+
+def head_trace(run: TrainedRun, text: str, *, layer: int, head: int) -> HeadTrace:
+    """q, k, y, attention matrices, energies and certificate of one head of a run, on a text.
+
+    Args:
+      run: from :func:`hopfield_attn.train.trained.load_run`.
+      text: any text; framed as ``[CLS] text [SEP]`` and cut to the length of the model.
+      layer: index of the layer, from 0.
+      head: index of the head, from 0.
+
+    Returns:
+      :class:`hopfield_attn.analysis.head_trace.HeadTrace`.
+
+    Raises:
+      ValueError: there is no such layer or head, or the task of the run has no text.
+    """
+    return text_traces(run, text, [(layer, head)])[0]
+
+
+def text_traces(
+    run: TrainedRun, text: str, heads: Sequence[tuple[int, int]], *, max_tokens: int | None = None
+) -> list[HeadTrace]:
+    """:func:`head_trace` of several (layer, head) pairs, with one pass through the model.
+
+    Args:
+      run: the run.
+      text: any text.
+      heads: (layer, head) pairs, counted from 0.
+      max_tokens: cut the sequence to as many; ``None``: the length of the model.
+    """
+    if run.tokenizer is None:
+        raise ValueError(f"the task {run.config.task!r} has no text; trace its tokens: trace_heads")
+    special = special_ids(run.tokenizer)
+    longest = min(run.config.data.length, max_tokens or run.config.data.length)
+    (ids,) = encode_texts(run.tokenizer, [text])
+    ids = [special["[CLS]"], *ids[: longest - 2], special["[SEP]"]]
+    tokens = [str(run.tokenizer.id_to_token(k)).replace("Ġ", "") for k in ids]
+    encoder = run.definition.bind(run.params).encoder
+    return trace_heads(encoder, ids, heads, tokens=tokens)
