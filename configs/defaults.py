@@ -96,9 +96,17 @@ def get_defaults() -> config_dict.ConfigDict:
             b2=0.999,
             alpha_rate=1.0,  # learning rate of α and splines, relative to learning_rate
         ),
+        # Devices along each axis; their product is the number of devices, of all hosts together.
+        mesh=config_dict.create(
+            data=-1,  # split the batch; -1 takes the devices that the others leave
+            fsdp=1,  # split the batch, and the parameters and the optimizer state as well
+            tensor=1,  # split heads and feed-forward part; divides the heads of every family
+            context=1,  # split sequences; divides data.length
+        ),
         train=config_dict.create(
             num_steps=1000,
             batch_size=32,
+            accumulate=1,  # parts of the batch that are computed one after the other
             eval_batch_size=64,
             log_every=10,
             eval_every=500,  # evaluation on the validation set; 0 is at the end only

@@ -9,6 +9,7 @@ from flax import nnx
 
 from hopfield_attn.checks import check_choice
 from hopfield_attn.nn.energy_attention import EnergyAttention
+from hopfield_attn.ops.partition import BATCH, CONTEXT, TENSOR, constrain
 from hopfield_attn.typing import Array, Bool, DTypeLike, Float, Int
 
 NORMS = ("post", "pre")
@@ -138,7 +139,7 @@ class Encoder(nnx.Module):
         """
         x = self.embed(tokens, token_types, rngs=rngs)
         for layer in self.layers:
-            x = layer(x, mask, rngs=rngs)
+            x = constrain(layer(x, mask, rngs=rngs), BATCH, CONTEXT, None)
         return x if self.is_post_norm else self.norm(x)
 
     def embed(
@@ -154,6 +155,7 @@ class Encoder(nnx.Module):
             raise ValueError(f"tokens have length {length}; the encoder has {self.max_length=}")
         types = jnp.zeros_like(tokens) if token_types is None else token_types
         x = self.tokens(tokens) + self.positions(jnp.arange(length))[None] + self.types(types)
+        x = constrain(x, BATCH, CONTEXT, None)
         return _drop(self.dropout, self.norm(x) if self.is_post_norm else x, rngs)
 
 
@@ -196,7 +198,7 @@ class EncoderLayer(nnx.Module):
         x = x + _drop(self.dropout, attended, rngs)
         x = self.attention_norm(x) if self.is_post_norm else x
         hidden = self.mlp_in(x if self.is_post_norm else self.mlp_norm(x))
-        hidden = ACTIVATIONS[self.activation](hidden)
+        hidden = ACTIVATIONS[self.activation](constrain(hidden, BATCH, CONTEXT, TENSOR))
         x = x + _drop(self.dropout, self.mlp_out(hidden), rngs)
         return self.mlp_norm(x) if self.is_post_norm else x
 

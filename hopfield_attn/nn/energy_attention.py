@@ -22,6 +22,7 @@ from hopfield_attn.ops.nonlinear_attention import (
     attention_descent,
     nonlinear_attention,
 )
+from hopfield_attn.ops.partition import BATCH, CONTEXT, TENSOR, constrain
 from hopfield_attn.ops.standard import standard_attention
 from hopfield_attn.solvers.gradient_modes import GradientMode
 from hopfield_attn.typing import Array, Bool, DTypeLike, Float
@@ -168,7 +169,8 @@ class EnergyAttention(nnx.Module):
             if rngs is not None and self.dropout_rate:
                 options |= {"dropout_rate": self.dropout_rate, "dropout_key": rngs.dropout()}
             outputs.append(self._attend(group, projected, options))
-        return self.out(rearrange(jnp.concatenate(outputs, axis=2), "b n h d -> b n (h d)"))
+        joined = rearrange(jnp.concatenate(outputs, axis=2), "b n h d -> b n (h d)")
+        return self.out(constrain(joined, BATCH, CONTEXT, TENSOR))
 
     def descents(
         self,
@@ -273,5 +275,7 @@ class EnergyAttention(nnx.Module):
 
 
 def _select(group: HeadGroup, projected: Projected) -> Projected:
-    query, key, value = projected
-    return query[:, :, group.heads], key[:, :, group.heads], value[:, :, group.heads]
+    query, key, value = (a[:, :, group.heads] for a in projected)
+    # Queries may be split by position; every query needs all keys.
+    query = constrain(query, BATCH, CONTEXT, TENSOR, None)
+    return query, *(constrain(a, BATCH, None, TENSOR, None) for a in (key, value))

@@ -12,10 +12,11 @@ Where two were best in one direction each, the one that is faster forward and ba
 The constants are of two CPU cores, jax 0.10, float32; on GPU and TPU nothing was measured.
 """
 
+from hopfield_attn.ops.partition import CONTEXT, MESH_AXES, mesh_sizes, num_parts
 from hopfield_attn.ops.problem import Call, DescentOptions
 
 MAX_KEPT_CELLS = 2**29
-"""Weights of a call beyond which A is not kept: 2 GiB of float32."""
+"""Weights of a call on one device beyond which A is not kept: 2 GiB of float32."""
 DUAL_KEYS = ((256, 2), (512, 6))
 """(m, T): up to m keys "dual" is the fastest from T steps on."""
 MIN_BLOCKWISE_KEYS = 512
@@ -35,9 +36,12 @@ def choose_implementation(call: Call, options: DescentOptions) -> str:
     is_pooled = options.coupling == "pooled"
     if is_pooled and any(m <= keys and steps <= T for keys, steps in DUAL_KEYS):
         return "dual"
-    if options.dropout_rate or options.needs_weights:
+    sizes = mesh_sizes()
+    # Blocks of rows are cut from whole sequences: where devices split them, A is split as well.
+    if options.dropout_rate or options.needs_weights or num_parts(CONTEXT, sizes) > 1:
         return "primal"
     is_fast = options.coupling == "elementwise" or (
         is_pooled and T <= 2 and m >= MIN_BLOCKWISE_KEYS
     )
-    return "blockwise" if is_fast or b * h * n * m > MAX_KEPT_CELLS else "primal"
+    cells = b * h * n * m // num_parts(MESH_AXES, sizes)
+    return "blockwise" if is_fast or cells > MAX_KEPT_CELLS else "primal"

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from einops import rearrange
 
 from hopfield_attn.checks import check_at_least
 from hopfield_attn.energies.attention import attention_energy
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.energies.regimes import auto_lam, auto_step_size
+from hopfield_attn.ops.partition import CONTEXT, mesh_sizes, num_parts, over_devices
 from hopfield_attn.ops.platform import target_platform
 from hopfield_attn.typing import Array, BatchedWeights, EnergyFn, Float, PyTree, ScalarLike
 
@@ -91,32 +91,48 @@ def over_heads(
 ) -> Any:
     """``solve(A, y, F)`` for every head of every example: leading axes (b, h) on every result."""
     b, h, n, m = weights.shape
-    heads = (
-        rearrange(weights, "b h n m -> (b h) n m"),
-        rearrange(value, "b h m d -> (b h) m d"),
-        repeat_heads(nonlinearity, b, h),
-    )
-    found = map_heads(lambda head: solve(*head), heads, cells=n * m)
-    return jax.tree.map(lambda leaf: leaf.reshape(b, h, *leaf.shape[1:]), found)
+    heads = weights, value, repeat_heads(nonlinearity, b, h)
+    return map_heads(lambda head: solve(*head), heads, cells=n * m)
 
 
 def repeat_heads(nonlinearity: Nonlinearity, b: int, h: int) -> Nonlinearity:
-    """F with a leading axis (b·h) on every parameter."""
+    """F with leading axes (b, h) on every parameter."""
     return jax.tree.map(
-        lambda leaf: jnp.tile(leaf, (b,) + (1,) * (leaf.ndim - 1)), nonlinearity.per_head(h)
+        lambda leaf: jnp.broadcast_to(leaf[None], (b, *leaf.shape)), nonlinearity.per_head(h)
     )
 
 
 def map_heads(solve: Callable[[Any], Any], heads: PyTree, *, cells: int) -> Any:
-    """``solve`` of every head along the leading axis of ``heads``.
+    """``solve`` of every head of every example.
 
-    All at once; but on a CPU as many at a time as keep their attention weights in the cache, which
-    at n = 1024 halves the time.
+    On a mesh every device does its own. All at once where queries are split over devices: sums over
+    queries are then left to the compiler.
 
     Args:
       solve: a pytree of arrays of one head → a pytree of arrays.
-      heads: the same with a leading axis.
+      heads: the same with leading axes (b, h).
       cells: n·m of one head.
+
+    Returns:
+      What ``solve`` returns, with leading axes (b, h).
+    """
+    if num_parts(CONTEXT, mesh_sizes()) > 1:
+        return jax.vmap(jax.vmap(solve))(heads)
+
+    def solve_all(heads: PyTree) -> Any:
+        b, h = jax.tree.leaves(heads)[0].shape[:2]
+        merged = jax.tree.map(lambda leaf: leaf.reshape(b * h, *leaf.shape[2:]), heads)
+        found = _map_merged(solve, merged, cells=cells)
+        return jax.tree.map(lambda leaf: leaf.reshape(b, h, *leaf.shape[1:]), found)
+
+    return over_devices(solve_all, heads)
+
+
+def _map_merged(solve: Callable[[Any], Any], heads: PyTree, *, cells: int) -> Any:
+    """``solve`` along one leading axis.
+
+    All at once; but on a CPU as many at a time as keep their attention weights in the cache, which
+    at n = 1024 halves the time.
     """
     num_heads = jax.tree.leaves(heads)[0].shape[0]
     budget = CPU_CELLS if cells < LARGE_HEAD else cells

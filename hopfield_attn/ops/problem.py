@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from einops import rearrange
 
@@ -140,13 +139,11 @@ def solve_heads(solve: Callable[[HeadInputs], Any], call: Call, options: Descent
     """``solve`` for every head of every example: leading axes (b, h) on every result."""
     inputs = make_inputs(call, dropout_rate=options.dropout_rate)
     cells = inputs.query.shape[1] * inputs.key.shape[1]
-    found = map_heads(solve, inputs, cells=cells)
-    b, _, h, _ = call.query.shape
-    return jax.tree.map(lambda leaf: leaf.reshape(b, h, *leaf.shape[1:]), found)
+    return map_heads(solve, inputs, cells=cells)
 
 
 def make_inputs(call: Call, *, dropout_rate: float) -> HeadInputs:
-    """Heads first, (b·h, …) in every array, float32 at least, masked values zero."""
+    """Heads first, (b, h, …) in every array, float32 at least, masked values zero."""
     query, key, value, F, query_mask, key_mask, dropout_key = call
     (b, n, h, width), m = query.shape, key.shape[1]
     dtype = jnp.promote_types(jnp.result_type(query, key), jnp.float32)
@@ -154,15 +151,15 @@ def make_inputs(call: Call, *, dropout_rate: float) -> HeadInputs:
     query = query.astype(dtype) * width**-0.5
     value = zero_masked(value, key_mask)
     query, key, value = (
-        rearrange(a.astype(dtype), "b n h d -> (b h) n d") for a in (query, key, value)
+        rearrange(a.astype(dtype), "b n h d -> b h n d") for a in (query, key, value)
     )
     query_mask, key_mask = (
-        None if mask is None else jnp.repeat(mask, h, axis=0) for mask in (query_mask, key_mask)
+        None if mask is None else jnp.repeat(mask[:, None], h, axis=1)
+        for mask in (query_mask, key_mask)
     )
     keep = None
     if dropout_rate:
         keep = draw_kept((b, h, n, m), rate=dropout_rate, key=dropout_key)
-        keep = rearrange(keep, "b h n m -> (b h) n m")
     return HeadInputs(query, key, value, repeat_heads(F, b, h), query_mask, key_mask, keep)
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import optax
 from jax.sharding import Mesh
 from rich.console import Console
@@ -25,7 +26,13 @@ from hopfield_attn.train.meter import Meter
 from hopfield_attn.train.optimizer import make_optimizer, make_schedule
 from hopfield_attn.train.pretrained import start_from_pretrained
 from hopfield_attn.train.run_folder import peak_memory_mib, read_result
-from hopfield_attn.train.sharding import make_mesh, replicate, shard_batch
+from hopfield_attn.train.sharding import (
+    check_layout,
+    make_mesh,
+    round_up,
+    shard_batch,
+    shard_state,
+)
 from hopfield_attn.train.state import ModelDefinition, TrainState, init_state, split_model
 from hopfield_attn.train.step import make_predict_step, make_train_step
 from hopfield_attn.train.tasks import Task
@@ -67,17 +74,18 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
     model = task.make_model(config.model.to_dict(), config.seed)
     definition, params = split_model(model)
     optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
-    mesh = make_mesh(batch_size=config.train.batch_size)
+    check_layout(config, num_devices=jax.device_count())
+    mesh = make_mesh(config.mesh.to_dict())
     program = _make_program(config, task, definition, optimizer, mesh)
 
     folder, reporter = workdir / "checkpoints", Reporter(title, console)
     keep = config.train.keep_checkpoints
     with Checkpoints(folder, keep=keep, say=reporter.say) as checkpoints:
-        state = replicate(init_state(params, optimizer), mesh)
+        state = shard_state(init_state(params, optimizer), mesh)
         restored = checkpoints.restore_latest(state)
         if restored is None and config.model.pretrained:
             params = start_from_pretrained(model, config.model.pretrained, workdir, console)
-            state = replicate(init_state(params, optimizer), mesh)
+            state = shard_state(init_state(params, optimizer), mesh)
         state = restored or state
         result = read_result(workdir)
         if result is None:
@@ -128,13 +136,29 @@ def _make_program(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
 ) -> Program:
-    train_step = make_train_step(definition, task.loss_fn, optimizer, seed=config.seed)
-    predict_step = make_predict_step(definition, task.predict_fn)
-    size = config.train.eval_batch_size
-    return Program(
-        advance=lambda state, batch: train_step(state, shard_batch(batch, mesh)),
-        score=lambda state, name: evaluate(task, name, state.params, predict_step, batch_size=size),
+    train_step = make_train_step(
+        definition,
+        task.loss_fn,
+        optimizer,
+        seed=config.seed,
+        accumulate=config.train.accumulate,
+        weight_fn=task.weight_fn,
     )
+    predict_step = make_predict_step(definition, task.predict_fn)
+    size = round_up(config.train.eval_batch_size, mesh)
+
+    def advance(state: TrainState, batch: Any) -> tuple[TrainState, Any]:
+        with jax.set_mesh(mesh):
+            return train_step(state, shard_batch(batch, mesh))
+
+    def predict(params: Any, batch: Any) -> dict[str, Any]:
+        with jax.set_mesh(mesh):
+            return predict_step(params, shard_batch(batch, mesh))
+
+    def score(state: TrainState, name: str) -> dict[str, float]:
+        return evaluate(task, name, state.params, predict, batch_size=size)
+
+    return Program(advance, score)
 
 
 def check_train_config(config: Any) -> None:

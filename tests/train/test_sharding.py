@@ -32,7 +32,7 @@ config = ConfigDict(json.loads(text))
 run(config, Path(workdir), console=Console(file=io.StringIO()))
 
 facts = {"num_devices": jax.device_count()}
-mesh = make_mesh(batch_size=8)
+mesh = make_mesh()
 batch = shard_batch({"x": jax.numpy.arange(16.0).reshape(8, 2)}, mesh)["x"]
 facts["shards"] = [shard.data.tolist() for shard in batch.addressable_shards]
 copied = replicate({"w": jax.numpy.arange(3.0)}, mesh)["w"]
@@ -73,8 +73,9 @@ def test_four_devices_give_the_losses_of_one_and_want_batches_they_can_split(
     rows = np.arange(16.0).reshape(4, 2, 2)
     assert facts["shards"] == rows.tolist()
     assert facts["copies"] == [[0.0, 1.0, 2.0]] * 4
-    expected = "train.batch_size must be a multiple of the number of devices, 4; got 6"
-    assert facts["error"] == expected
+    assert facts["error"] == (
+        "train.batch_size must be a multiple of 4, mesh.data × mesh.fsdp × train.accumulate; got 6"
+    )
 
     one, four = read_metrics(tmp_path / "one"), read_metrics(tmp_path / "four")
     assert [row["step"] for row in four] == [row["step"] for row in one]
@@ -88,12 +89,12 @@ def test_four_devices_give_the_losses_of_one_and_want_batches_they_can_split(
 
 
 @pytest.mark.core
-def test_batch_is_split_and_state_copied_along_the_one_axis():
+def test_batch_is_split_and_a_copied_state_is_whole_everywhere():
     count = jax.device_count()
-    mesh = make_mesh(batch_size=4 * count)
-    assert mesh.shape == {"data": count}
+    mesh = make_mesh()
+    assert mesh.shape == {"data": count, "fsdp": 1, "tensor": 1, "context": 1}
     batch = shard_batch({"x": np.zeros((4 * count, 3), np.float32)}, mesh)
-    assert batch["x"].sharding.spec == PartitionSpec("data")
+    assert batch["x"].sharding.spec == PartitionSpec(("data", "fsdp"))
     tree = replicate({"w": np.arange(3)}, mesh)
     assert tree["w"].sharding.is_fully_replicated
     np.testing.assert_array_equal(tree["w"], [0, 1, 2])

@@ -64,6 +64,7 @@ def mlm_task(config: Any, workdir: Path) -> Task:
         watched_set="validation",
         make_model=mlm_model(data, data.vocab_size),
         loss_fn=mlm_loss,
+        weight_fn=mlm_weight,
         predict_fn=_predict,
         score_fn=_score,
         main_metric="accuracy",
@@ -97,6 +98,11 @@ def mlm_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
     """Mean cross-entropy of the masked tokens, in nats."""
     logits = model(batch["tokens"], batch["mask"], batch["positions"], rngs=rngs)
     return weighted_cross_entropy(logits, batch["labels"], batch["label_weights"])
+
+
+def mlm_weight(batch: Batch) -> Array:
+    """Number of masked tokens, over which the loss is a mean."""
+    return jnp.sum(batch["label_weights"])
 
 
 def _predict(model: Any, batch: Batch) -> dict[str, Array]:

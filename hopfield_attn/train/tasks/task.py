@@ -11,6 +11,7 @@ from flax import nnx
 from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.data.source import RandomAccess
 from hopfield_attn.models.bert_folder import read_bert_tokenizer
+from hopfield_attn.train.accumulate import WeightFn, num_rows
 from hopfield_attn.train.step import Batch, LossFn
 from hopfield_attn.typing import Array
 
@@ -36,6 +37,7 @@ class Task:
       main_metric: the one to report.
       baselines: name → what no model at all reaches, in the units of the metrics.
       facts: what to record of the data.
+      weight_fn: batch → what its loss weighs in a mean over several batches.
     """
 
     batches: Any
@@ -48,6 +50,7 @@ class Task:
     main_metric: str
     baselines: dict[str, float]
     facts: dict[str, Any]
+    weight_fn: WeightFn = num_rows
 
 
 def run_tokenizer(texts: Sequence[str], config: Any, workdir: Path) -> Any:
