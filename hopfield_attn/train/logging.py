@@ -59,25 +59,31 @@ class MetricsLog:
     equal when the hex strings are.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int, track: Track | None = None):
+    def __init__(
+        self, workdir: Path, *, start_step: int, track: Track | None = None, writes: bool = True
+    ):
         """Opens the log; lines after ``start_step`` (a run that got further) are dropped.
 
         Args:
           workdir: the run folder.
           start_step: step at which this process goes on.
           track: gets every row as well, see :mod:`hopfield_attn.train.tracking`.
+          writes: of several processes with one folder, one does; the others keep rows in memory.
         """
         self._workdir = workdir
         self._track = track
         self._rows = [row for row in read_metrics(workdir) if row["step"] <= start_step]
-        write_text(workdir / METRICS_FILE, "".join(_as_line(row) for row in self._rows))
+        self._writes = writes
+        if writes:
+            write_text(workdir / METRICS_FILE, "".join(_as_line(row) for row in self._rows))
 
     def write(self, step: int, loss: float, **values: float) -> None:
         """Appends one row."""
         row = {"step": step, "loss": loss, "loss_hex": float(loss).hex(), **values}
         self._rows.append(row)
-        with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(_as_line(row))
+        if self._writes:
+            with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
+                file.write(_as_line(row))
         if self._track is not None:
             self._track(step, {"loss": loss, **values})
 
@@ -100,7 +106,8 @@ class MetricsLog:
         trace: TracebackType | None,
     ) -> None:
         """Writes the CSV, however the run ended."""
-        self.write_csv()
+        if self._writes:
+            self.write_csv()
 
 
 class ProgressLog:
