@@ -74,6 +74,7 @@ def get_defaults() -> config_dict.ConfigDict:
             dropout_rate=0.1,
             attention_dropout_rate=0.1,
             dtype="float32",  # of the computation; "bfloat16" on accelerators
+            remat=False,  # compute layers again in the reverse pass: less memory, more time
             heads="identity",  # e.g. "identity:2,quadratic:2", or one family for all heads
             head_layers="",  # layers that have them, "3-6" counted from 1; "" is all
             coupling="pooled",  # "pooled", "pairwise" or "elementwise"
@@ -112,6 +113,7 @@ def get_defaults() -> config_dict.ConfigDict:
             eval_every=500,  # evaluation on the validation set; 0 is at the end only
             checkpoint_every=250,
             keep_checkpoints=2,
+            watchdog_seconds=0.0,  # without a step: end with the stacks of all threads; 0 is never
             tracking="",  # "tensorboard" or "wandb" as well, with the extra "tracking"
         ),
     )

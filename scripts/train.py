@@ -10,11 +10,16 @@ The run folder gets config.json, versions.json, tokenizer.json, metrics.jsonl an
 checkpoints/, result.json and, with --config.baseline_heads, a linear run beside it in
 baseline/ and the picture comparison.png.
 
+Devices: --config.mesh.fsdp=8 and its like split parameters, heads or sequences (docs/devices.md).
+Hosts: the same command on each; SLURM and GKE are seen, --coordinator=auto asks JAX (TPU VMs), else
+  --coordinator=HOST:PORT --num_processes=N --process_id=I (docs/launch.md)
+
 Exit codes: 0 finished, 1 failed, 2 wrong arguments, 75 stopped and can go on.
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # Config files import configs.defaults, wherever the command is started.
@@ -36,16 +41,32 @@ def main(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    joining, argv = parse_joining(argv)
     config, workdir = parse_arguments(argv)
     # JAX takes a second to import: only once the command line is known to be right.
     from hopfield_attn.train.interrupt import Interrupted
     from hopfield_attn.train.main import run
+    from hopfield_attn.train.processes import join_processes
 
+    join_processes(**joining)
     try:
         run(config, workdir)
     except Interrupted as stop:
         return say_stopped(f"Stopped at step {stop.step}, saved.")
     return 0
+
+
+def parse_joining(argv: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Returns how to find the other processes, and the rest of the command line."""
+    numbers = ("num_processes", "process_id")
+    options, _, argv = take_options(argv, names=("coordinator", *numbers))
+    joining: dict[str, Any] = {"coordinator": options.get("coordinator")}
+    for name in numbers:
+        text = options.get(name)
+        if text is not None and not text.isdecimal():
+            raise UsageError(f"--{name}={text}: must be a number")
+        joining[name] = None if text is None else int(text)
+    return joining, argv
 
 
 def parse_arguments(argv: list[str]) -> tuple[ConfigDict, Path]:

@@ -51,6 +51,7 @@ class Encoder(nnx.Module):
         epsilon: float = EPSILON,
         attention: dict[str, Any] | None = None,
         layer_heads: Sequence[str] | None = None,
+        remat: bool = False,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
@@ -70,6 +71,8 @@ class Encoder(nnx.Module):
           epsilon: of every layer norm.
           attention: keyword arguments of :class:`hopfield_attn.nn.EnergyAttention`.
           layer_heads: ``heads`` of every layer; ``None``: all have those of ``attention``.
+          remat: layers are computed again in the reverse pass, which then keeps one token state a
+            layer; the values are the same, dropout included.
           dtype: computation dtype; parameters are float32.
           rngs: source of the initial parameters.
 
@@ -87,6 +90,7 @@ class Encoder(nnx.Module):
             own_heads = [{"heads": heads} for heads in layer_heads]
         self.max_length = max_length
         self.activation = activation
+        self.remat = remat
         self.is_post_norm = norm == "post"
         # With the tied decoder, logits start with variance 1, for any width.
         embed_init = nnx.initializers.normal(width**-0.5)
@@ -138,8 +142,9 @@ class Encoder(nnx.Module):
           ValueError: if the sequence is longer than ``max_length``.
         """
         x = self.embed(tokens, token_types, rngs=rngs)
+        apply = nnx.remat(_apply_layer) if self.remat else _apply_layer
         for layer in self.layers:
-            x = constrain(layer(x, mask, rngs=rngs), BATCH, CONTEXT, None)
+            x = constrain(apply(layer, x, mask, rngs), BATCH, CONTEXT, None)
         return x if self.is_post_norm else self.norm(x)
 
     def embed(
@@ -205,6 +210,10 @@ class EncoderLayer(nnx.Module):
     def attention_input(self, x: Float[Array, "b n width"]) -> Float[Array, "b n width"]:
         """What the attention of this layer sees: x itself, or its layer norm (pre-norm)."""
         return x if self.is_post_norm else self.attention_norm(x)
+
+
+def _apply_layer(layer: EncoderLayer, x: Array, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+    return layer(x, mask, rngs=rngs)
 
 
 def _drop(dropout: nnx.Dropout, x: Array, rngs: nnx.Rngs | None) -> Array:

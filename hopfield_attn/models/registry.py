@@ -36,8 +36,8 @@ def make_encoder(
 
     Args:
       config: width, num_layers, num_heads, mlp_width, norm, activation, norm_epsilon,
-        num_positions, dropout_rate, attention_dropout_rate, dtype, heads, head_layers, and the keys
-        of :data:`ATTENTION_KEYS`.
+        num_positions, dropout_rate, attention_dropout_rate, remat, dtype, heads, head_layers, and
+        the keys of :data:`ATTENTION_KEYS`.
       vocab_size: number of token ids.
       max_length: longest sequence, if ``num_positions`` is 0.
       rngs: source of the initial parameters.
@@ -59,6 +59,7 @@ def make_encoder(
         layer_heads=heads_by_layer(
             config["heads"], config["head_layers"], num_layers=config["num_layers"]
         ),
+        remat=config["remat"],
         dtype=DTYPES[config["dtype"]],
         rngs=rngs,
     )

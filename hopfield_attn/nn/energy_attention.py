@@ -278,4 +278,5 @@ def _select(group: HeadGroup, projected: Projected) -> Projected:
     query, key, value = (a[:, :, group.heads] for a in projected)
     # Queries may be split by position; every query needs all keys.
     query = constrain(query, BATCH, CONTEXT, TENSOR, None)
-    return query, *(constrain(a, BATCH, None, TENSOR, None) for a in (key, value))
+    key, value = (constrain(a, BATCH, None, TENSOR, None) for a in (key, value))
+    return query, key, value

@@ -59,26 +59,32 @@ class MetricsLog:
     equal when the hex strings are.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int, track: Track | None = None):
+    def __init__(
+        self, workdir: Path, *, start_step: int, track: Track | None = None, writes: bool = True
+    ):
         """Opens the log; lines after ``start_step`` (a run that got further) are dropped.
 
         Args:
           workdir: the run folder.
           start_step: step at which this process goes on.
           track: gets every row as well, see :mod:`hopfield_attn.train.tracking`.
+          writes: of several processes with one folder, one does; the others keep rows in memory.
         """
         self._workdir = workdir
         self._track = track
         self._rows = [row for row in read_metrics(workdir) if row["step"] <= start_step]
         self._is_behind = False
-        write_text(workdir / METRICS_FILE, "".join(_as_line(row) for row in self._rows))
+        self._writes = writes
+        if writes:
+            write_text(workdir / METRICS_FILE, "".join(_as_line(row) for row in self._rows))
 
     def write(self, step: int, loss: float, **values: float) -> None:
         """Appends one row."""
         row = {"step": step, "loss": loss, "loss_hex": float(loss).hex(), **values}
         self._rows.append(row)
         try:
-            self._append(row)
+            if self._writes:
+                self._append(row)
         except OSError:
             # A full disk ends no run: the rows are kept, and written with the next one.
             self._is_behind = True
@@ -114,7 +120,8 @@ class MetricsLog:
         """Writes the CSV, and the rows that a full disk left out, however the run ended."""
         if self._is_behind:
             write_text(self._workdir / METRICS_FILE, "".join(map(_as_line, self._rows)))
-        self.write_csv()
+        if self._writes:
+            self.write_csv()
 
 
 class ProgressLog:

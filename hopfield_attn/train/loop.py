@@ -25,9 +25,15 @@ from hopfield_attn.train.logging import MetricsLog, ProgressLog, Reporter
 from hopfield_attn.train.meter import Meter
 from hopfield_attn.train.optimizer import make_optimizer, make_schedule
 from hopfield_attn.train.pretrained import start_from_pretrained
+from hopfield_attn.train.processes import (
+    Watchdog,
+    any_process,
+    is_writer,
+)
 from hopfield_attn.train.run_folder import peak_memory_mib, read_result
 from hopfield_attn.train.sharding import (
     check_layout,
+    constrain_whole,
     make_mesh,
     round_up,
     shard_batch,
@@ -76,11 +82,13 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
     optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
     check_layout(config, num_devices=jax.device_count())
     mesh = make_mesh(config.mesh.to_dict())
-    program = _make_program(config, task, definition, optimizer, mesh)
-
     folder, reporter = workdir / "checkpoints", Reporter(title, console)
     keep = config.train.keep_checkpoints
-    with Checkpoints(folder, keep=keep, say=reporter.say) as checkpoints:
+    with (
+        Watchdog(config.train.watchdog_seconds) as watchdog,
+        Checkpoints(folder, keep=keep, say=reporter.say) as checkpoints,
+    ):
+        program = _make_program(config, task, definition, optimizer, mesh, watchdog)
         state = shard_state(init_state(params, optimizer), mesh)
         restored = checkpoints.restore_latest(state)
         if restored is None and config.model.pretrained:
@@ -98,12 +106,21 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
                 "main_metric": task.main_metric,
                 "num_parameters": num_parameters(model),
                 "num_steps": config.train.num_steps,
-                "alpha": learned_alpha(definition.bind(state.params).encoder),
+                "alpha": learned_alpha(definition.bind(params_of(state, mesh)).encoder),
                 "peak_memory_mib": round(peak_memory_mib(), 1),
                 "data": task.facts,
             }
-            write_json(workdir / "result.json", result)
-    return TrainedModel(definition, state.params, result)
+            if is_writer():
+                write_json(workdir / "result.json", result)
+    return TrainedModel(definition, params_of(state, mesh), result)
+
+
+def params_of(state: TrainState, mesh: Mesh) -> Any:
+    """The parameters where every process can read them: split ones are copied to the host."""
+    if mesh.size == 1:
+        return state.params
+    with jax.set_mesh(mesh):
+        return jax.device_get(jax.jit(constrain_whole)(state.params))
 
 
 def learned_alpha(encoder: Encoder) -> list[dict[str, Any]]:
@@ -135,6 +152,7 @@ def _make_program(
     definition: ModelDefinition,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
+    watchdog: Watchdog,
 ) -> Program:
     train_step = make_train_step(
         definition,
@@ -148,10 +166,12 @@ def _make_program(
     size = round_up(config.train.eval_batch_size, mesh)
 
     def advance(state: TrainState, batch: Any) -> tuple[TrainState, Any]:
+        watchdog.beat()
         with jax.set_mesh(mesh):
             return train_step(state, shard_batch(batch, mesh))
 
     def predict(params: Any, batch: Any) -> dict[str, Any]:
+        watchdog.beat()
         with jax.set_mesh(mesh):
             return predict_step(params, shard_batch(batch, mesh))
 
@@ -185,10 +205,11 @@ def _run_steps(
         reporter.say(f"going on from step {start}")
     with ExitStack() as stack:
         interrupt = stack.enter_context(InterruptFlag())
-        track = stack.enter_context(
-            open_tracker(settings.tracking, workdir, config, start_step=start)
+        tracking = settings.tracking if is_writer() else ""
+        track = stack.enter_context(open_tracker(tracking, workdir, config, start_step=start))
+        log = stack.enter_context(
+            MetricsLog(workdir, start_step=start, track=track, writes=is_writer())
         )
-        log = stack.enter_context(MetricsLog(workdir, start_step=start, track=track))
         progress = stack.enter_context(
             ProgressLog(reporter, num_steps=settings.num_steps, start_step=start)
         )
@@ -200,10 +221,13 @@ def _run_steps(
             meter.record(done, metrics, batch["mask"].size)
             checkpoints.check()
             is_last = done == settings.num_steps
-            if interrupt.is_set or is_last or done % settings.checkpoint_every == 0:
+            # Of several processes all have to stop at one step, and asking takes a moment.
+            asks = jax.process_count() == 1 or done % settings.log_every == 0
+            stops = asks and any_process(interrupt.is_set)
+            if stops or is_last or done % settings.checkpoint_every == 0:
                 with meter.paused():
                     checkpoints.save(state)
-            if interrupt.is_set:
+            if stops:
                 raise Interrupted(done)
             if settings.eval_every and done % settings.eval_every == 0 and not is_last:
                 with meter.paused():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 from rich.console import Console
 from rich.table import Table
 
@@ -12,7 +13,9 @@ from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train.compare import compare_runs
 from hopfield_attn.train.loop import TrainedModel, train
 from hopfield_attn.train.pretrained import adopt_pretrained
+from hopfield_attn.train.processes import ending_together, is_writer, writer_first
 from hopfield_attn.train.run_folder import open_run_folder
+from hopfield_attn.train.sharding import check_layout
 from hopfield_attn.train.tasks import Task, make_task
 
 
@@ -27,27 +30,40 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
     Returns:
       The result of the run, as in ``result.json``.
     """
-    console = console or Console()
+    console = console or Console(quiet=not is_writer())
     adopt_pretrained(config)
     check_heads(config)
-    open_run_folder(workdir, config)
+    check_layout(config, num_devices=jax.device_count())
+    _open_folder(workdir, config)
+    with ending_together(workdir):
+        return _run(config, workdir, console)
+
+
+def _run(config: Any, workdir: Path, console: Console) -> dict[str, Any]:
     console.print("Preparing the data …", highlight=False)
-    task = make_task(config, workdir)
+    # The first process trains the tokenizer, and the others find it.
+    task = writer_first("task", lambda: make_task(config, workdir))
     runs = {
         config.model.heads: train(config, workdir, task, title=config.model.heads, console=console)
     }
     if config.baseline_heads:
         baseline = baseline_config(config)
         folder = workdir / "baseline"
-        open_run_folder(folder, baseline)
+        _open_folder(folder, baseline)
         title = baseline.model.heads
         runs[title] = train(baseline, folder, task, title=title, console=console)
-        picture = compare_runs(workdir, folder, task, runs)
+        picture = compare_runs(workdir, folder, task, runs) if is_writer() else None
     print_summary(console, task, runs)
     if config.baseline_heads:
         console.print(f"Picture: {picture}", highlight=False)
     console.print(f"Run folder: {workdir}", highlight=False)
     return runs[config.model.heads].result
+
+
+def _open_folder(workdir: Path, config: Any) -> None:
+    if is_writer():
+        open_run_folder(workdir, config)
+    writer_first(f"folder {workdir.name}", lambda: None)
 
 
 def check_heads(config: Any) -> None:

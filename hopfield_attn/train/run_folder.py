@@ -14,6 +14,8 @@ from hopfield_attn.files import write_json
 from hopfield_attn.train.logging import read_metrics
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
+FREE_KEYS = ("mesh.", "train.watchdog_seconds")
+"""Keys that a resumed run may have anew: where things lie changes nothing of what is computed."""
 _MAX_DIFFERENCES = 5
 
 
@@ -81,7 +83,10 @@ def _has_steps(workdir: Path) -> bool:
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None:
-    before, after = flatten(old), flatten(new)
+    before, after = (
+        {key: value for key, value in flatten(tree).items() if not key.startswith(FREE_KEYS)}
+        for tree in (old, new)
+    )
     changed = [
         f"{key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} asked for"
         for key in sorted(before.keys() | after.keys())

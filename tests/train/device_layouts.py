@@ -73,14 +73,16 @@ def run(config, num_steps):
     losses, norms = [], []
     with jax.set_mesh(mesh):
         state = shard_state(init_state(params, optimizer), mesh)
-        placed = jax.tree.map(lambda a: a.sharding, state)
+        placed = [leaf.sharding for leaf in jax.tree.leaves(state)]
         compiled = step.lower(state, shard_batch(mlm_batch(config, 0), mesh)).compile()
         for number in range(num_steps):
             state, metrics = step(state, shard_batch(mlm_batch(config, number), mesh))
             losses.append(float(metrics["loss"]).hex())
             norms.append(float(metrics["grad_norm"]).hex())
-    after = jax.tree.map(lambda a: a.sharding, state)
-    same = jax.tree.map(lambda a, b, leaf: a.is_equivalent_to(b, leaf.ndim), placed, after, state)
+    same = [
+        before.is_equivalent_to(leaf.sharding, leaf.ndim)
+        for before, leaf in zip(placed, jax.tree.leaves(state), strict=True)
+    ]
     memory = compiled.memory_analysis()
     types = {str(leaf.dtype) for leaf in jax.tree.leaves((state.params, state.opt_state))}
     return {
@@ -89,7 +91,7 @@ def run(config, num_steps):
         "grad_norms": norms,
         "argument_bytes": memory.argument_size_in_bytes,
         "temp_bytes": memory.temp_size_in_bytes,
-        "state_stays_where_it_is": all(jax.tree.leaves(same)),
+        "state_stays_where_it_is": all(same),
         "types": sorted(types),
         "num_step_programs": step._cache_size(),
     }

@@ -166,7 +166,7 @@ def test_parameters_lie_where_their_names_say():
 
 @pytest.mark.core
 def test_without_a_mesh_or_on_one_device_nothing_is_constrained():
-    x = np.ones((3, 5))
+    x = jax.numpy.ones((3, 5))
     assert constrain(x, BATCH, "context") is x
     with jax.set_mesh(make_mesh(dict.fromkeys(("data", "fsdp", "tensor", "context"), 1))):
         assert constrain(x, BATCH, "context") is x
