@@ -19,7 +19,7 @@ sweep() {
   shift 3
   # shellcheck disable=SC2086  # one word an axis
   "$here/scripts/sweep" --config="$here/configs/synthetic.py:task=$task" --workdir="$runs/$task-$name" \
-    --config.model.width=64 --config.model.mlp_width=128 --config.model.num_layers=3 \
+    --config.model.width=64 --config.model.mlp_width=128 \
     --config.optimizer.learning_rate=2e-3 --config.train.num_steps=2000 --config.train.eval_every=100 \
     --config.train.checkpoint_every=1000 --config.train.keep_checkpoints=1 --config.data.num_eval_examples=500 \
     "$@" "seed=$seeds" $axes
