@@ -13,7 +13,13 @@ DIFFICULTY = {
     "induction": {"context_length": 16, "num_symbols": 16, "num_queries": 2},
     "match2": {"num_tokens": 16},
     "match3": {"num_tokens": 6},
-    "retrieval": {"num_patterns": 4, "pattern_length": 6, "num_symbols": 8, "noise_rate": 0.25},
+    "retrieval": {
+        "num_patterns": 4,
+        "pattern_length": 6,
+        "num_symbols": 8,
+        "noise_rate": 0.25,
+        "answer": "pattern",
+    },
     "brackets": {"num_pairs": 10, "num_types": 4, "max_depth": 4},
 }
 

@@ -25,11 +25,15 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The logged steps of a run, in order; empty when there are none.
+    """The logged steps of a run, in order; empty when there are none."""
+    return read_rows(workdir / METRICS_FILE)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file with one a line; none where there is no file.
 
     A last line that was cut off by a crash is left out.
     """
-    path = workdir / METRICS_FILE
     if not path.is_file():
         return []
     rows = []

@@ -20,6 +20,7 @@ from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.checkpoint import Checkpoints
 from hopfield_attn.train.evaluate import evaluate
+from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.interrupt import Interrupted, InterruptFlag
 from hopfield_attn.train.logging import MetricsLog, ProgressLog, Reporter
 from hopfield_attn.train.meter import Meter
@@ -201,6 +202,7 @@ def _run_steps(
 ) -> tuple[TrainState, dict[str, Any]]:
     """Steps from ``state.step`` to the end; returns the last state and facts of this process."""
     settings, start, began = config.train, int(state.step), time.perf_counter()
+    history = EvaluationHistory(workdir, start_step=start)
     if start:
         reporter.say(f"going on from step {start}")
     with ExitStack() as stack:
@@ -232,11 +234,14 @@ def _run_steps(
             if settings.eval_every and done % settings.eval_every == 0 and not is_last:
                 with meter.paused():
                     scores = program.score(state, task.watched_set)
-                track(done, {f"{task.watched_set}/{name}": scores[name] for name in scores})
+                named = {f"{task.watched_set}/{name}": scores[name] for name in scores}
+                track(done, named)
+                history.add(done, named)
                 reporter.say(f"step {done}  {task.watched_set} {format_scores(scores)}")
         meter.flush()
     facts: dict[str, Any] = {"wall_seconds": round(time.perf_counter() - began, 1)}
-    return state, facts | {"tokens_per_second": meter.tokens_per_second}
+    facts |= {"tokens_per_second": meter.tokens_per_second, "history": history.rows}
+    return state, facts
 
 
 def format_scores(scores: dict[str, float]) -> str:

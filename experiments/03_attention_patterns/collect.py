@@ -1,0 +1,219 @@
+"""Collects finished runs into results/, and writes tables and the picture of the README from it.
+
+python experiments/03_attention_patterns/collect.py RUNS     # adds the runs below a folder, then:
+python experiments/03_attention_patterns/collect.py          # the tables and the picture only
+python experiments/03_attention_patterns/collect.py --check  # exit 1 if the tables are stale
+"""
+
+import json
+import math
+import statistics
+import sys
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+from scipy import stats
+
+from hopfield_attn.files import replace_generated, write_json, write_text
+
+HERE = Path(__file__).resolve().parent
+README = HERE / "README.md"
+TASKS = ("recall", "induction", "match2", "match3", "retrieval", "brackets")
+LEVEL = 0.9
+COLUMNS = (
+    "heads",
+    "n",
+    "test accuracy, equal steps",
+    "difference to linear",
+    "accuracy, equal time",
+    "n that reach 90 %",
+    "samples to 90 %",
+    "seconds to 90 %",
+    "steps/s",
+    "mass, best head",
+    "mass, mean",
+)
+
+
+def collect(runs: Path) -> None:
+    """Writes results/TASK.json from the finished runs below a folder."""
+    # Needs JAX, which the tables do not.
+    sys.path.insert(0, str(HERE.parents[1]))
+    from measure import read_run
+
+    rows = [read_run(path.parent) for path in sorted(runs.glob("*/*/result.json"))]
+    for task in TASKS:
+        mine = [row for row in rows if row["task"] == task]
+        if mine:
+            (HERE / "results").mkdir(exist_ok=True)
+            write_json(HERE / "results" / f"{task}.json", mine)
+
+
+def read_results() -> dict[str, list[dict]]:
+    """The runs by task."""
+    paths = {task: HERE / "results" / f"{task}.json" for task in TASKS}
+    return {
+        task: json.loads(path.read_text(encoding="utf-8"))
+        for task, path in paths.items()
+        if path.is_file()
+    }
+
+
+def by_setting(runs: list[dict]) -> dict[str, dict[int, dict]]:
+    """Runs by setting, then by seed; the linear ones first."""
+    found: dict[str, dict[int, dict]] = {}
+    for run in sorted(runs, key=lambda r: (r["coupling"], r["num_steps"], r["heads"])):
+        name = "linear"
+        if run["coupling"]:
+            name = f"{run['heads']}, {run['coupling']}, T = {run['num_steps']}"
+        found.setdefault(name, {})[run["seed"]] = run
+    return found
+
+
+def steps_to_level(run: dict) -> int | None:
+    """Steps at the first evaluation from which on accuracy is at least 90 % of the best possible.
+
+    A single evaluation above the level, followed by one below, does not count.
+    """
+    level = LEVEL * run["baselines"]["best_accuracy"]
+    reached = None
+    for step, accuracy in reversed(run["validation_accuracies"]):
+        if accuracy < level:
+            break
+        reached = step
+    return reached
+
+
+def accuracy_at(run: dict, seconds: float) -> float:
+    """Accuracy at the last evaluation within a time of training; 0 before the first one."""
+    before = [
+        a for step, a in run["validation_accuracies"] if step <= seconds * run["steps_per_second"]
+    ]
+    return before[-1] if before else 0.0
+
+
+def holm(p_values: list[float]) -> list[bool]:
+    """Which of several comparisons count at 5 % together, by Holm's rule."""
+    counts = [False] * len(p_values)
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for rank, index in enumerate(order):
+        if p_values[index] > 0.05 / (len(p_values) - rank):
+            break
+        counts[index] = True
+    return counts
+
+
+def differences(runs: dict[int, dict], linear: dict[int, dict]) -> list[float]:
+    """Of the test accuracies, seed by seed."""
+    seeds = sorted(runs.keys() & linear.keys())
+    return [runs[s]["test_accuracy"] - linear[s]["test_accuracy"] for s in seeds]
+
+
+def p_value(paired: list[float]) -> float:
+    """Of the two-sided t test for a mean of 0; 1 where it says nothing."""
+    if len(paired) < 2:
+        return 1.0
+    if len(set(paired)) == 1:
+        return 1.0 if paired[0] == 0 else 0.0
+    return float(stats.ttest_1samp(paired, 0.0).pvalue)
+
+
+def table(task: str, runs: list[dict]) -> str:
+    """One row a setting."""
+    settings = by_setting(runs)
+    linear = settings.get("linear", {})
+    others = [name for name in settings if name != "linear"]
+    paired = {name: differences(settings[name], linear) for name in others}
+    counts = dict(zip(others, holm([p_value(paired[name]) for name in others]), strict=True))
+    lines = [f"**{task}**", "", "| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    for name, group in settings.items():
+        cells = setting_cells(list(group.values()), linear)
+        difference = (
+            spread(paired[name], sign="+") + " *" * counts[name] if paired.get(name) else ""
+        )
+        lines.append("| " + " | ".join([name, *cells[:2], difference, *cells[2:]]) + " |")
+    first = runs[0]
+    baselines = ", ".join(
+        f"{name.replace('_', ' ')} {value:.4f}" for name, value in first["baselines"].items()
+    )
+    note = f"`{first['difficulty']}`. Without a model: {baselines}. Uniform attention has the mass"
+    return "\n".join([*lines, "", f"{note} {first['uniform_mass']:.3f}. *: counts by the rule."])
+
+
+def setting_cells(group: list[dict], linear: dict[int, dict]) -> list[str]:
+    """The cells of a row, without its name and its difference."""
+    reached = [(steps_to_level(run), run) for run in group]
+    reached = [(steps, run) for steps, run in reached if steps is not None]
+    speeds = [run["steps_per_second"] for run in group]
+    masses = [[mass for layer in run["masses"] for mass in layer] for run in group]
+    at_time = []
+    for run in group:
+        reference = linear.get(run["seed"])
+        if reference and reference["steps_per_second"]:
+            last = reference["validation_accuracies"][-1][0]
+            at_time.append(accuracy_at(run, last / reference["steps_per_second"]))
+    samples = [steps * run["batch_size"] for steps, run in reached]
+    seconds = [steps / run["steps_per_second"] for steps, run in reached if run["steps_per_second"]]
+    return [
+        str(len(group)),
+        spread([run["test_accuracy"] for run in group]),
+        spread(at_time) if at_time else "–",
+        str(len(reached)),
+        f"{statistics.median(samples):,.0f}" if samples else "–",
+        f"{statistics.median(seconds):,.1f}" if seconds else "–",
+        f"{statistics.median(speeds):,.1f}",
+        spread([max(values) for values in masses]),
+        spread([statistics.fmean(values) for values in masses]),
+    ]
+
+
+def spread(values: list[float], sign: str = "") -> str:
+    """Mean, and the standard error where there are several."""
+    mean = f"{statistics.fmean(values):{sign}.3f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.3f}"
+
+
+def draw(results: dict[str, list[dict]], path: Path) -> None:
+    """Mean validation accuracy over the samples seen, a panel a task, a curve a setting."""
+    figure = Figure(figsize=(13, 7), layout="constrained", dpi=120)
+    panels = figure.subplots(2, 3, sharey=True).ravel()
+    for axes, (task, runs) in zip(panels, results.items(), strict=False):
+        settings = by_setting(runs)
+        colors = matplotlib.colormaps["turbo"]([k / len(settings) for k in range(len(settings))])
+        for (name, group), color in zip(settings.items(), colors, strict=True):
+            curves = [dict(run["validation_accuracies"]) for run in group.values()]
+            steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+            samples = [step * runs[0]["batch_size"] for step in steps]
+            means = [statistics.fmean(curve[step] for curve in curves) for step in steps]
+            is_linear = name == "linear"
+            style = {"color": "black", "linewidth": 2, "zorder": 9} if is_linear else {}
+            axes.plot(samples, means, label=name, **({"color": color, "linewidth": 0.8} | style))
+        for value in runs[0]["baselines"].values():
+            axes.axhline(value, color="0.7", linewidth=0.8, linestyle=":")
+        axes.set(title=task, xlabel="samples", ylabel="validation accuracy")
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper", fontsize=6, frameon=False)
+    figure.savefig(path)
+
+
+def main(arguments: list[str]) -> int:
+    check = "--check" in arguments
+    for runs in (argument for argument in arguments if argument != "--check"):
+        collect(Path(runs))
+    results = read_results()
+    text = README.read_text(encoding="utf-8")
+    tables = "\n\n".join(table(task, runs) for task, runs in results.items())
+    updated = replace_generated(text, "tables", tables or "Not run yet.")
+    if check:
+        return int(updated != text)
+    write_text(README, updated)
+    if results:
+        draw(results, HERE / "accuracy.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

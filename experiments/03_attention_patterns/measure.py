@@ -1,0 +1,63 @@
+"""What experiment 03 reads from the folder of one finished run."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+
+from configs.command_line import load_run_config
+from hopfield_attn.analysis.source_mass import source_mass
+from hopfield_attn.data.batches import stack_elements
+from hopfield_attn.data.synthetic import synthetic_examples
+from hopfield_attn.data.synthetic_tasks import make_synthetic_task
+from hopfield_attn.train.trained import load_run
+
+NUM_EXAMPLES = 128
+
+
+def read_run(folder: Path) -> dict:
+    """The figures of a run: its setting, accuracies over the steps, speed, and mass on sources."""
+    config, _ = load_run_config(str(folder))
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    tokens_per_step = config.train.batch_size * result["data"]["length"]
+    accuracies = [[row["step"], row["validation/accuracy"]] for row in result["history"]]
+    last = result["evaluations"]["validation"]["accuracy"]
+    is_linear = config.model.heads == "identity"
+    return {
+        "task": config.data.task,
+        "heads": config.model.heads,
+        "coupling": "" if is_linear else config.model.coupling,
+        "num_steps": 0 if is_linear else config.model.num_steps,
+        "seed": config.seed,
+        "batch_size": config.train.batch_size,
+        "test_accuracy": result["evaluations"]["test"]["accuracy"],
+        "validation_accuracies": [*accuracies, [result["num_steps"], last]],
+        "steps_per_second": (result["tokens_per_second"] or 0) / tokens_per_step,
+        "wall_seconds": result["wall_seconds"],
+        "num_parameters": result["num_parameters"],
+        "baselines": result["baselines"],
+        "difficulty": result["data"]["synthetic_task"],
+        **masses(config, folder),
+    }
+
+
+def masses(config, folder: Path) -> dict:
+    """Mass of every head's weights A on the sources, layers × heads, and of uniform attention."""
+    run = load_run(config, folder)
+    encoder = run.definition.bind(run.params).encoder
+    task = make_synthetic_task(config.data.task, config.data.to_dict())
+    # Drawn for nothing else: training, validation and test of a seed have 3 · seed + 0, 1, 2.
+    examples = synthetic_examples(task, num_examples=NUM_EXAMPLES, seed=3_000_000 + config.seed)
+    columns = stack_elements([examples[i] for i in range(NUM_EXAMPLES)])
+    batch = {name: jnp.asarray(column) for name, column in columns.items()}
+    x = encoder.embed(batch["tokens"], batch["token_types"])
+    found = []
+    for layer in encoder.layers:
+        problems = layer.attention.problems(layer.attention_input(x), mask=batch["mask"])
+        weights = jnp.concatenate([problem.weights for problem in problems], axis=1)
+        found.append(source_mass(weights, batch["positions"], batch["sources"]))
+        x = layer(x, batch["mask"])
+    return {
+        "masses": [[round(float(mass), 4) for mass in layer.heads] for layer in found],
+        "uniform_mass": round(float(found[0].uniform), 4),
+    }

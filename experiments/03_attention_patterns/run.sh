@@ -1,0 +1,32 @@
+#!/bin/sh
+# Trains linear and non-linear heads on every generated task; goes on where it stopped.
+#
+#   ./experiments/03_attention_patterns/run.sh RUNS [TASKS] [SEEDS] [ARGUMENT ...]
+#
+# TASKS is recall,induction,match2,match3,retrieval,brackets by default, SEEDS 0,1,2,3,4. Further
+# arguments go to every ./scripts/sweep: --collect, --print or --config.KEY=VALUE,
+# --config.train.num_steps=20 --config.train.checkpoint_every=10 for a trial of the command.
+set -eu
+runs=$1 tasks=${2:-recall,induction,match2,match3,retrieval,brackets} seeds=${3:-0,1,2,3,4}
+shift
+[ $# -eq 0 ] || shift
+[ $# -eq 0 ] || shift
+here=$(CDPATH='' cd -P -- "${0%/*}/../.." && pwd)
+
+# sweep TASK NAME AXES [ARGUMENT ...], AXES separated by blanks
+sweep() {
+  task=$1 name=$2 axes=$3
+  shift 3
+  # shellcheck disable=SC2086  # one word an axis
+  "$here/scripts/sweep" --config="$here/configs/synthetic.py:task=$task" --workdir="$runs/$task-$name" \
+    --config.model.width=64 --config.model.mlp_width=128 \
+    --config.optimizer.learning_rate=2e-3 --config.train.num_steps=2000 --config.train.eval_every=100 \
+    --config.train.checkpoint_every=1000 --config.train.keep_checkpoints=1 --config.data.num_eval_examples=500 \
+    "$@" "seed=$seeds" $axes
+}
+
+for task in $(printf '%s' "$tasks" | tr ',' ' '); do
+  sweep "$task" linear model.heads=identity "$@"
+  sweep "$task" nonlinear "model.coupling=pooled,pairwise model.num_steps=1,2,4 \
+    model.heads=quadratic,square,exponential,log_cosh,spline" "$@"
+done

@@ -1,0 +1,47 @@
+"""The evaluations made while a run goes on, in evaluations.jsonl and at its end in result.json."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hopfield_attn.files import write_text
+from hopfield_attn.train.logging import read_rows
+
+HISTORY_FILE = "evaluations.jsonl"
+
+
+class EvaluationHistory:
+    """One JSON object an evaluation, in ``evaluations.jsonl``.
+
+    Attributes:
+      rows: what the file holds, in order: each has ``step`` and the metrics by "set/metric".
+    """
+
+    def __init__(self, workdir: Path, *, start_step: int):
+        """Opens the history; evaluations after ``start_step`` (a run that got further) are dropped.
+
+        Args:
+          workdir: the run folder.
+          start_step: step at which this process goes on.
+        """
+        self._path = workdir / HISTORY_FILE
+        found = read_rows(self._path)
+        self.rows: list[dict[str, Any]] = [row for row in found if row["step"] <= start_step]
+        if self._path.is_file():
+            self._write()
+
+    def add(self, step: int, scores: Mapping[str, float]) -> None:
+        """Appends one evaluation; the same step twice is written once.
+
+        Args:
+          step: updates that were made before it.
+          scores: "set/metric" → value.
+        """
+        # A run that is stopped right after its evaluation makes it again when it goes on.
+        self.rows = [row for row in self.rows if row["step"] != step]
+        self.rows.append({"step": step, **scores})
+        self._write()
+
+    def _write(self) -> None:
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))

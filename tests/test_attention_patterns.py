@@ -1,0 +1,114 @@
+"""Experiment 03: what it reads from runs, and what it makes of the figures."""
+
+import importlib.util
+import io
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from rich.console import Console
+
+from configs.synthetic import get_config
+from hopfield_attn.train import main
+
+FOLDER = Path(__file__).resolve().parent.parent / "experiments" / "03_attention_patterns"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(
+        f"attention_patterns_{name}", FOLDER / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+collect = load("collect")
+
+
+def made_up(heads, coupling, seed, accuracies, *, speed=10.0):
+    return {
+        "task": "recall",
+        "heads": heads,
+        "coupling": coupling,
+        "num_steps": 2 if coupling else 0,
+        "seed": seed,
+        "batch_size": 64,
+        "test_accuracy": accuracies[-1],
+        "validation_accuracies": [[100 * (k + 1), a] for k, a in enumerate(accuracies)],
+        "steps_per_second": speed,
+        "baselines": {"chance_accuracy": 0.125, "best_accuracy": 1.0},
+        "difficulty": "RecallTask()",
+        "masses": [[0.1, 0.2], [0.3, 0.6]],
+        "uniform_mass": 0.15,
+    }
+
+
+RUNS = [made_up("identity", "", s, [0.2, 0.4, 0.95 + s / 100]) for s in range(3)] + [
+    made_up("quadratic", "pairwise", s, [0.3, 0.92, 0.99 + s / 1000], speed=5.0) for s in range(3)
+]
+
+
+def test_level_is_reached_where_accuracy_stays_above_it():
+    run = made_up("identity", "", 0, [0.5, 0.95, 0.8, 0.91, 0.99])
+    assert collect.steps_to_level(run) == 400
+    assert collect.steps_to_level(made_up("identity", "", 0, [0.95, 0.8])) is None
+    # 90 % of what is possible.
+    noisy = made_up("identity", "", 0, [0.6, 0.75]) | {"baselines": {"best_accuracy": 0.8}}
+    assert collect.steps_to_level(noisy) == 200
+
+
+def test_accuracy_at_a_time_is_that_of_the_last_evaluation_before_it():
+    run = made_up("identity", "", 0, [0.2, 0.4, 0.9], speed=10.0)
+    assert [collect.accuracy_at(run, t) for t in (9, 10, 29, 30, 99)] == [0, 0.2, 0.4, 0.9, 0.9]
+
+
+def test_holm_stops_at_the_first_comparison_that_does_not_count():
+    # 5 % / 3, / 2 and / 1, from the smallest up.
+    assert collect.holm([0.01, 0.04, 0.024]) == [True, True, True]
+    assert collect.holm([0.02, 0.04, 0.03]) == [False, False, False]
+    assert collect.holm([0.04, 0.001, 0.03]) == [False, True, False]
+
+
+def test_p_value_is_that_of_students_test():
+    # Mean 2, standard error 1/√3, two degrees of freedom.
+    t = 2 * np.sqrt(3)
+    assert collect.p_value([1.0, 2.0, 3.0]) == pytest.approx(1 - t / np.sqrt(t**2 + 2), rel=1e-6)
+    assert [collect.p_value(d) for d in ([0.5], [0.0, 0.0], [0.1, 0.1])] == [1.0, 1.0, 0.0]
+
+
+def test_table_has_every_figure_of_a_setting(tmp_path):
+    linear, quadratic = collect.table("recall", RUNS).splitlines()[4:6]
+    assert linear.split(" | ")[1:4] == ["3", "0.960 ± 0.006", ""]
+    cells = [cell.strip(" |") for cell in quadratic.split(" | ")]
+    assert cells[0] == "quadratic, pairwise, T = 2"
+    assert cells[3] == "+0.031 ± 0.005 *"
+    # Half as fast: of its 300 steps the first 100 in the time of the linear run.
+    assert cells[4] == "0.300 ± 0.000"
+    assert cells[5:9] == ["3", "12,800", "40.0", "5.0"]
+    assert cells[9:] == ["0.600 ± 0.000", "0.300 ± 0.000"]
+    collect.draw({"recall": RUNS}, tmp_path / "accuracy.png")
+    assert matplotlib.image.imread(tmp_path / "accuracy.png").shape[1] > 800
+
+
+def test_smoke_run_is_read(tmp_path, monkeypatch):
+    config = get_config("task=retrieval,smoke")
+    config.model.heads = "quadratic"
+    main.run(config, tmp_path, console=Console(file=io.StringIO()))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    run = load("measure").read_run(tmp_path)
+    assert (run["task"], run["heads"], run["coupling"], run["num_steps"]) == (
+        "retrieval",
+        "quadratic",
+        "pooled",
+        2,
+    )
+    assert [step for step, _ in run["validation_accuracies"]] == [4, 8]
+    masses = np.array(run["masses"])
+    assert masses.shape == (config.model.num_layers, config.model.num_heads)
+    # Hardly trained: close to uniform attention, and not exactly.
+    assert masses == pytest.approx(run["uniform_mass"], rel=0.5)
+    assert len(np.unique(masses)) > 1
+    assert collect.table("retrieval", [run]).count("quadratic, pooled, T = 2") == 1
