@@ -12,6 +12,7 @@ from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train.compare import compare_runs
 from hopfield_attn.train.loop import TrainedModel, train
 from hopfield_attn.train.pretrained import adopt_pretrained
+from hopfield_attn.train.report_run import write_report
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.tasks import Task, make_task
 
@@ -43,9 +44,11 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
         title = baseline.model.heads
         runs[title] = train(baseline, folder, task, title=title, console=console)
         picture = compare_runs(workdir, folder, task, runs)
+        report = write_report(config, workdir)
     print_summary(console, task, runs)
     if config.baseline_heads:
         console.print(f"Picture: {picture}", highlight=False)
+        console.print(f"Report: {report}", highlight=False)
     console.print(f"Run folder: {workdir}", highlight=False)
     return runs[config.model.heads].result
 

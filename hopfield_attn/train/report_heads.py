@@ -61,8 +61,9 @@ def chosen_heads(run: TrainedRun) -> list[tuple[int, int]]:
 
 def _attention(traces: list[HeadTrace]) -> Section:
     lead = (
-        "Rows look at columns. Left: plain attention A. Right: the matrix W that gives the output "
-        "of the non-linear head, x = W y, at the chosen step. Heads with the largest |α|."
+        "Rows look at columns. First plain attention A, then the matrix W that gives the output "
+        "of the non-linear head, x = W y, at the chosen step, then what changed: blue is more, "
+        "orange with a stroke is less. The heads with the largest |α|."
     )
     views = [attention_view(trace, name=f"head-{k}") for k, trace in enumerate(traces)]
     return Section("Effective attention", lead, join(views))
@@ -77,7 +78,12 @@ def _energies(traces: list[HeadTrace]) -> Section:
         lines, x_label="step t (0: plain attention)", y_label="E(x_t) − E(x_0), nats/β",
         title="Energy of the heads on this text",
     )  # fmt: skip
-    lead = "Each step moves the head's state downhill; a curve that is flat has arrived."
+    size = max(float(np.abs(trace.found.energies).max()) for trace in traces)
+    rounding = 32 * float(np.finfo(np.float32).eps) * (1 + size)
+    lead = (
+        "Each step moves the head's state downhill; a curve that is flat has arrived. Rises below "
+        f"{number(rounding)} are rounding."
+    )
     return Section("The energy falls", lead, chart)
 
 
@@ -147,4 +153,4 @@ def _lam(regime: Any) -> float:
 
 
 def _short(trace: HeadTrace) -> str:
-    return f"{trace.layer + 1}.{trace.head + 1} {trace.nonlinearity.name}, α {trace.alpha:+.2f}"
+    return f"{trace.layer + 1}.{trace.head + 1} {trace.nonlinearity.name}, α {trace.alpha:+.3f}"

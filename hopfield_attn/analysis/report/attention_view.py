@@ -12,10 +12,12 @@ from hopfield_attn.energies.regimes import REGIME_NAMES
 _CELL, _LABELS = 16, 84
 _BLUE = (0, 62, 117)
 _ORANGE = (176, 74, 0)
+_VISIBLE = -0.005
+"""A share of the largest weight below which a cell counts as negative."""
 
 
 def attention_view(trace: HeadTrace, *, name: str) -> Markup:
-    """Two matrices over the tokens: plain attention A, and W_t with x_t = W_t y.
+    """Matrices over the tokens: plain attention A, W_t with x_t = W_t y, and their difference.
 
     Darker is larger; a negative weight is orange and has a stroke through it, so that it shows in
     grey as well. The last step is drawn in the page; the slider needs scripts.
@@ -31,32 +33,47 @@ def attention_view(trace: HeadTrace, *, name: str) -> Markup:
     if not np.all(np.isfinite(matrices)):
         return element("p", f"{trace.name}: no attention matrix to show.", class_="note")
     measures = [attention_measures(w, trace.weights) for w in trace.found.attention]
-    largest = float(np.abs(matrices).max()) or 1.0
     last = len(matrices) - 1
     lines = [_describe(k, measures[k], trace) for k in range(len(matrices))]
-    colors = [[cell_color(v / largest) for v in w.ravel()] for w in matrices]
-    signs = [[int(v < -0.005 * largest) for v in w.ravel()] for w in matrices]
+    changes = matrices - matrices[:1]
+    largest, largest_change = (float(np.abs(a).max()) or 1.0 for a in (matrices, changes))
+    shown = [
+        ("plain attention A", matrices[:1], largest),
+        ("effective W", matrices, largest),
+        (f"W − A, darkest at {number(largest_change)}", changes, largest_change),
+    ]
+    views = [
+        element("figure", element("figcaption", caption), _matrix(stack[-1], trace.tokens, scale))
+        for caption, stack, scale in shown
+    ]
+    data = {"lines": lines, "views": [_cells(stack / scale) for _, stack, scale in shown[1:]]}
     slider = element(
         "label",
         "step t ",
         Markup(f'<input type="range" min="0" max="{last}" value="{last}" step="1">'),
         element("output", str(last)),
     )
-    views = [
-        element("figure", element("figcaption", caption), _matrix(matrix, trace.tokens, largest))
-        for caption, matrix in (("plain attention A", matrices[0]), ("effective W", matrices[last]))
-    ]
-    data = json_data({"colors": colors, "signs": signs, "lines": lines})
     return element(
         "section",
         element("h3", f"{trace.name}, α = {number(trace.alpha)}"),
         slider,
-        element("div", *views, class_="pair"),
+        element("div", *views, class_="views"),
         element("p", lines[last], class_="measures"),
-        data,
+        json_data(data),
         class_="attention",
         id=name,
     )
+
+
+def _cells(shares: np.ndarray) -> list[dict[str, list]]:
+    """Colour and sign of every cell at every step."""
+    return [
+        {
+            "colors": [cell_color(share) for share in step.ravel()],
+            "signs": [int(share < _VISIBLE) for share in step.ravel()],
+        }
+        for step in shares
+    ]
 
 
 def cell_color(share: float) -> str:
@@ -102,7 +119,7 @@ def _matrix(matrix: np.ndarray, tokens: Sequence[str], largest: float) -> Markup
         element(
             "line", x1=_LABELS + j * _CELL + 3, x2=_LABELS + (j + 1) * _CELL - 3,
             y1=_LABELS + (i + 0.5) * _CELL, y2=_LABELS + (i + 0.5) * _CELL,
-            class_="minus" if matrix[i, j] < -0.005 * largest else "minus hidden",
+            class_="minus" if matrix[i, j] < _VISIBLE * largest else "minus hidden",
         )
         for i, j in np.ndindex(rows, columns)
     ]  # fmt: skip

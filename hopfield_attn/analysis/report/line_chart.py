@@ -10,7 +10,7 @@ from hopfield_attn.analysis.report.markup import Markup, element, join
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 2", "1 3")
 _WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 150, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 92, 160, 14, 46
 _MAX_POINTS = 400
 
 

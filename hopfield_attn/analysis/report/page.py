@@ -99,28 +99,30 @@ svg .axis { stroke: #777 }
 svg .minus { stroke: #fff; stroke-width: 2 }
 svg .hidden { visibility: hidden }
 .attention svg text { font-size: 11px }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem }
+.views { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem }
 label { display: flex; gap: .75rem; align-items: center; min-height: 2.75rem }
 input[type=range] { flex: 1; max-width: 24rem; height: 2rem }
 output { min-width: 2ch; font-variant-numeric: tabular-nums }
 summary { cursor: pointer; padding: .5rem 0 }
-@media (max-width: 40rem) { .pair { grid-template-columns: 1fr } }
+@media (max-width: 40rem) { .views { grid-template-columns: 1fr } }
 @media print { nav, label { display: none } }
 """
 
 _SCRIPT = """
 for (const view of document.querySelectorAll(".attention")) {
   const steps = JSON.parse(view.querySelector("script").textContent);
-  const matrix = view.querySelectorAll("svg")[1];
-  const cells = matrix.querySelectorAll("rect");
-  const strokes = matrix.querySelectorAll("line");
+  const drawn = [...view.querySelectorAll("svg")].slice(1).map(matrix =>
+    [matrix.querySelectorAll("rect"), matrix.querySelectorAll("line")]);
   const slider = view.querySelector("input");
   slider.addEventListener("input", () => {
     const t = Number(slider.value);
     view.querySelector("output").textContent = t;
     view.querySelector(".measures").textContent = steps.lines[t];
-    cells.forEach((cell, k) => cell.setAttribute("fill", steps.colors[t][k]));
-    strokes.forEach((line, k) => line.classList.toggle("hidden", !steps.signs[t][k]));
+    drawn.forEach(([cells, strokes], v) => {
+      const {colors, signs} = steps.views[v][t];
+      cells.forEach((cell, k) => cell.setAttribute("fill", colors[k]));
+      strokes.forEach((line, k) => line.classList.toggle("hidden", !signs[k]));
+    });
   });
 }
 """
