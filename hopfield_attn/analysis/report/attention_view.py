@@ -69,8 +69,8 @@ def _cells(shares: np.ndarray) -> list[dict[str, list]]:
     """Colour and sign of every cell at every step."""
     return [
         {
-            "colors": [cell_color(share) for share in step.ravel()],
-            "signs": [int(share < _VISIBLE) for share in step.ravel()],
+            "colors": [cell_color(share) for share in step.ravel().tolist()],
+            "signs": [int(share < _VISIBLE) for share in step.ravel().tolist()],
         }
         for step in shares
     ]
