@@ -83,7 +83,7 @@ def phase_diagram(
     Example:
       >>> found = phase_diagram(jnp.ones((1, 1)), jnp.ones((1, 1)), family="log_cosh",
       ...                       alphas=np.array([0.5, 6.0]), lams=np.array([0.0]),
-      ...                       coupling="pooled", num_starts=8)
+      ...                       coupling="pooled", num_starts=32)
       >>> found.counts.tolist(), found.certified.round(3).tolist()
       ([[1], [2]], [-0.5, 5.0])
     """

@@ -14,6 +14,7 @@ from hopfield_attn.train.compare import compare_runs
 from hopfield_attn.train.loop import TrainedModel, train
 from hopfield_attn.train.pretrained import adopt_pretrained
 from hopfield_attn.train.processes import ending_together, is_writer, writer_first
+from hopfield_attn.train.report_run import write_report
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.sharding import check_layout
 from hopfield_attn.train.tasks import Task, make_task
@@ -52,10 +53,11 @@ def _run(config: Any, workdir: Path, console: Console) -> dict[str, Any]:
         _open_folder(folder, baseline)
         title = baseline.model.heads
         runs[title] = train(baseline, folder, task, title=title, console=console)
-        picture = compare_runs(workdir, folder, task, runs) if is_writer() else None
     print_summary(console, task, runs)
-    if config.baseline_heads:
+    if config.baseline_heads and is_writer():
+        picture = compare_runs(workdir, folder, task, runs)
         console.print(f"Picture: {picture}", highlight=False)
+        console.print(f"Report: {write_report(config, workdir)}", highlight=False)
     console.print(f"Run folder: {workdir}", highlight=False)
     return runs[config.model.heads].result
 

@@ -130,12 +130,12 @@ def test_the_reduced_head_has_the_energy_of_the_head():
         "gain": 0.5,
     }  # fmt: skip
     ones, B = reduced_head(weights, y, coupling="pooled")
-    c, other = np.random.default_rng(0).normal(size=(2, 6))
-    x, z = (weights * c) @ y, (c @ B)[None]
+    c, other = np.random.default_rng(0).normal(size=(2, 1, 6))
+    x, z = (weights * c) @ y, c @ B
     reduced = attention_energy(z, B, ones, **options)
     np.testing.assert_allclose(reduced, attention_energy(x, y, weights, **options), rtol=1e-11)
     distance = np.linalg.norm(x - (weights * other) @ y)
-    np.testing.assert_allclose(np.linalg.norm(z - (other @ B)[None]), distance, rtol=1e-10)
+    np.testing.assert_allclose(np.linalg.norm(z - other @ B), distance, rtol=1e-10)
     # And so its gradient is as long, where x stays in the span.
     norms = [
         jnp.linalg.norm(jax.grad(lambda x, y=y, A=A: attention_energy(x, y, A, **options))(x))

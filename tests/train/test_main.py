@@ -53,7 +53,9 @@ def test_run_with_a_baseline_leaves_both_runs_and_the_comparison(
     printed = quiet.file.getvalue()
     for text in ("Held-out results", "identity:1,quadratic:1", "chance accuracy: 0.3333"):
         assert text in printed
-    assert f"Picture: {tmp_path}" in printed.replace("\n", "")
+    for what in ("Picture", "Report"):
+        assert f"{what}: {tmp_path}" in printed.replace("\n", "")
+    assert "without a model: chance accuracy" in (tmp_path / "report.html").read_text()
     assert f"{result['num_parameters']:,}" in printed
 
 

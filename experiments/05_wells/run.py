@@ -1,0 +1,159 @@
+"""Counts wells over α and λ in random heads, and in the heads of a trained run.
+
+python experiments/05_wells/run.py random [--smoke]
+python experiments/05_wells/run.py trained NAME RUN_FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hopfield_attn import nonlinearities
+from hopfield_attn.analysis.head_wells import head_wells, reduced_head
+from hopfield_attn.analysis.phases import Phases, draw_phases, phase_diagram
+from hopfield_attn.energies.regimes import REGIME_NAMES, regime
+from hopfield_attn.files import write_json
+from hopfield_attn.ops.weights import head_weights
+
+HERE = Path(__file__).resolve().parent
+TEXTS = (
+    "the head settles into a well, and the words that it binds together stay with it",
+    "a list of functions is returned when the object has no such attribute",
+    "the committee did not say whether the bank by the river would open again",
+)
+NUM_HEADS, LENGTH, WIDTH = 5, 10, 16
+QUERIES = {"pooled": None, "pairwise": 0}
+
+
+def random_head(seed: int) -> tuple[jax.Array, jax.Array]:
+    """(A, y) of standard normal q, k and y."""
+    rng = np.random.default_rng(seed)
+    q, k, y = (jnp.asarray(rng.normal(size=(LENGTH, WIDTH))) for _ in range(3))
+    scaled = q / np.sqrt(WIDTH)
+    return head_weights(scaled, k, query_mask=None, key_mask=None, is_causal=False), y
+
+
+def certified_alpha(weights: jax.Array, values: jax.Array, coupling: str, query, gain) -> float:
+    """α of log cosh up to which one well is certified at λ = 0: 1/(s λ_max)."""
+    A, y = reduced_head(weights, values, coupling=coupling, query=query)
+    F = nonlinearities.log_cosh(1.0)
+    found = regime(y, A, nonlinearity=F, coupling=coupling, lam=0.0, gain=gain)
+    return 1.0 / float(found.softening_estimate)
+
+
+def onset(found: Phases, unit: float) -> float | None:
+    """The smallest α with several wells over the certified one, at the first λ."""
+    several = np.flatnonzero(found.counts[:, 0] > 1)
+    return (
+        float(found.alphas[several[0]] / (unit * (1.0 + found.lams[0]))) if len(several) else None
+    )
+
+
+def scaling_violations(found: Phases) -> int:
+    """Cells whose count is not that of λ = 0 at the same α/(1+λ), within one step of the grid."""
+    violations = 0
+    for k, lam in enumerate(found.lams):
+        for alpha, count in zip(found.alphas / (1.0 + lam), found.counts[:, k], strict=True):
+            j = int(np.searchsorted(found.alphas, alpha))
+            near = found.counts[max(j - 1, 0) : j + 2, 0]
+            violations += not near.min() <= count <= near.max()
+    return violations
+
+
+def run_random(smoke: bool) -> None:
+    rows = []
+    ratios = np.linspace(0.25, 12.0, 4 if smoke else 48)
+    lams = np.linspace(0.0, 3.0, 2 if smoke else 7)
+    for coupling, query in QUERIES.items():
+        for seed in range(1 if smoke else NUM_HEADS):
+            weights, values = random_head(seed)
+            gain = 1.0 / WIDTH
+            unit = certified_alpha(weights, values, coupling, query, gain)
+            found = phase_diagram(
+                weights, values, family="log_cosh", alphas=ratios * unit, lams=lams,
+                coupling=coupling, gain=gain, query=query, num_starts=24,
+                max_steps=200 if smoke else 2000,
+            )  # fmt: skip
+            convex = found.alphas[:, None] < 0.999 * unit * (1.0 + lams)
+            rows.append({
+                "coupling": coupling, "seed": seed, "certified_alpha": unit,
+                "onset": onset(found, unit), "violations": scaling_violations(found), "lams": lams.tolist(),
+                "largest_count": int(found.counts.max()),
+                "not_converged": int((found.counts < 0).sum()), "cells": found.counts.size,
+                "certified_cells": int(convex.sum()),
+                "certified_cells_with_several": int((found.counts[convex] > 1).sum()),
+            })  # fmt: skip
+            print(rows[-1], flush=True)
+            if seed == 0 and not smoke:
+                name = HERE / "pictures" / f"phases_{coupling}.png"
+                name.parent.mkdir(exist_ok=True)
+                title = f"A random {coupling} head gets a second well late"
+                draw_phases(name, found, title=title)
+    if not smoke:
+        write("random", {"rows": rows, "length": LENGTH, "width": WIDTH})
+
+
+def run_trained(name: str, folder: str) -> None:
+    from configs.command_line import load_run_config
+    from hopfield_attn.train.trace_text import text_traces
+    from hopfield_attn.train.trained import load_run
+
+    config, workdir = load_run_config(folder)
+    run = load_run(config, workdir)
+    encoder = run.definition.bind(run.params).encoder
+    heads = [
+        (index, head)
+        for index, layer in enumerate(encoder.layers)
+        for group in layer.attention.groups
+        if group.family != "identity"
+        for head in range(group.start, group.stop)
+    ]
+    rows = []
+    for number, text in enumerate(TEXTS):
+        for trace in text_traces(run, text, heads, max_tokens=24):
+            coupling, gain = trace.options["coupling"], trace.options["gain"]
+            query = None if coupling == "pooled" else 1
+            found = head_wells(
+                trace.weights, trace.values, nonlinearity=trace.nonlinearity, coupling=coupling,
+                lam=trace.found.lam, gain=gain, query=query, num_starts=64,
+            )  # fmt: skip
+            unit = certified_alpha(trace.weights, trace.values, coupling, query, gain)
+            rows.append({
+                "text": number, "layer": trace.layer + 1, "head": trace.head + 1,
+                "family": trace.nonlinearity.name, "alpha": trace.alpha, "coupling": coupling,
+                "lam": float(trace.found.lam), "wells": found.wells.count,
+                "converged": found.wells.share("converged"),
+                "regime": REGIME_NAMES[int(found.regime.status)],
+                "is_certified": bool(found.regime.is_certified),
+                "certified_alpha": unit * (1.0 + float(trace.found.lam)),
+                "distance": float(trace.found.distances[-1]),
+            })  # fmt: skip
+    write(f"trained-{name}", {"rows": rows, "step": run.step, "heads": config.model.heads})
+
+
+def write(name: str, value: dict) -> None:
+    path = HERE / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, value | {"jax": jax.__version__})
+
+
+def main(arguments: list[str]) -> int:
+    smoke = "--smoke" in arguments
+    match [argument for argument in arguments if argument != "--smoke"]:
+        case ["random"]:
+            jax.config.update("jax_enable_x64", True)
+            run_random(smoke)
+        case ["trained", name, folder]:
+            run_trained(name, folder)
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(HERE.parents[1]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,136 @@
+"""Effective attention of a head beside plain attention, with a slider over the steps."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hopfield_attn.analysis.effective_attention import AttentionMeasures, attention_measures
+from hopfield_attn.analysis.head_trace import HeadTrace
+from hopfield_attn.analysis.report.markup import Markup, element, json_data, number
+from hopfield_attn.energies.regimes import REGIME_NAMES
+
+_CELL, _LABELS = 16, 84
+_BLUE = (0, 62, 117)
+_ORANGE = (176, 74, 0)
+_VISIBLE = -0.005
+"""A share of the largest weight below which a cell counts as negative."""
+
+
+def attention_view(trace: HeadTrace, *, name: str) -> Markup:
+    """Matrices over the tokens: plain attention A, W_t with x_t = W_t y, and their difference.
+
+    Darker is larger; a negative weight is orange and has a stroke through it, so that it shows in
+    grey as well. The last step is drawn in the page; the slider needs scripts.
+
+    Args:
+      trace: of a pooled or pairwise head.
+      name: of the view in the page, unlike any other's.
+
+    Returns:
+      A section; of an elementwise head, which has no such matrix, a note.
+    """
+    matrices = np.asarray(trace.found.attention)
+    if not np.all(np.isfinite(matrices)):
+        return element("p", f"{trace.name}: no attention matrix to show.", class_="note")
+    measures = [attention_measures(w, trace.weights) for w in trace.found.attention]
+    last = len(matrices) - 1
+    lines = [_describe(k, measures[k], trace) for k in range(len(matrices))]
+    changes = matrices - matrices[:1]
+    largest, largest_change = (float(np.abs(a).max()) or 1.0 for a in (matrices, changes))
+    shown = [
+        ("plain attention A", matrices[:1], largest),
+        ("effective W", matrices, largest),
+        (f"W − A, darkest at {number(largest_change)}", changes, largest_change),
+    ]
+    views = [
+        element("figure", element("figcaption", caption), _matrix(stack[-1], trace.tokens, scale))
+        for caption, stack, scale in shown
+    ]
+    data = {"lines": lines, "views": [_cells(stack / scale) for _, stack, scale in shown[1:]]}
+    slider = element(
+        "label",
+        "step t ",
+        Markup(f'<input type="range" min="0" max="{last}" value="{last}" step="1">'),
+        element("output", str(last)),
+    )
+    return element(
+        "section",
+        element("h3", f"{trace.name}, α = {number(trace.alpha)}"),
+        slider,
+        element("div", *views, class_="views"),
+        element("p", lines[last], class_="measures"),
+        json_data(data),
+        class_="attention",
+        id=name,
+    )
+
+
+def _cells(shares: np.ndarray) -> list[dict[str, list]]:
+    """Colour and sign of every cell at every step."""
+    return [
+        {
+            "colors": [cell_color(share) for share in step.ravel().tolist()],
+            "signs": [int(share < _VISIBLE) for share in step.ravel().tolist()],
+        }
+        for step in shares
+    ]
+
+
+def cell_color(share: float) -> str:
+    """White to blue for weights from 0 to 1, white to orange for negative ones.
+
+    Example:
+      >>> cell_color(0.0), cell_color(1.0), cell_color(-1.0)
+      ('#ffffff', '#003e75', '#b04a00')
+    """
+    end = _BLUE if share >= 0 else _ORANGE
+    weight = min(1.0, abs(share)) ** 0.7
+    return "#" + "".join(f"{round(255 + (value - 255) * weight):02x}" for value in end)
+
+
+def _describe(step: int, measures: AttentionMeasures, trace: HeadTrace) -> str:
+    found = trace.found
+    sums = np.asarray(measures.row_sums)
+    parts = [
+        f"step {step}: energy {number(float(found.energies[step]))} nats/β",
+        f"residual {number(float(found.residuals[step]))}",
+        f"mean entropy {number(float(np.mean(measures.entropy)))} nats",
+        f"row sums {number(float(sums.min()))} to {number(float(sums.max()))}",
+        f"rank {int(measures.rank)}, stable rank {number(float(measures.stable_rank))}",
+        f"distance to plain attention {float(measures.distance):.1%}",
+    ]
+    if float(measures.negative) > 0:
+        parts.append(f"{float(measures.negative):.1%} of the weight is negative")
+    regime = REGIME_NAMES[int(found.regime.status)]
+    certified = "certified" if bool(found.regime.is_certified) else "not certified"
+    return "; ".join([*parts, f"regime {regime} ({certified})"]) + "."
+
+
+def _matrix(matrix: np.ndarray, tokens: Sequence[str], largest: float) -> Markup:
+    rows, columns = matrix.shape
+    parts = []
+    for i, j in np.ndindex(rows, columns):
+        x, y = _LABELS + j * _CELL, _LABELS + i * _CELL
+        value = float(matrix[i, j])
+        color = cell_color(value / largest)
+        label = element("title", f"{tokens[i]} → {tokens[j]}: step T {value:+.4f}")
+        parts.append(element("rect", label, x=x, y=y, width=_CELL, height=_CELL, fill=color))
+    strokes = [
+        element(
+            "line", x1=_LABELS + j * _CELL + 3, x2=_LABELS + (j + 1) * _CELL - 3,
+            y1=_LABELS + (i + 0.5) * _CELL, y2=_LABELS + (i + 0.5) * _CELL,
+            class_="minus" if matrix[i, j] < _VISIBLE * largest else "minus hidden",
+        )
+        for i, j in np.ndindex(rows, columns)
+    ]  # fmt: skip
+    for k, token in enumerate(tokens):
+        short = token if len(token) <= 10 else token[:9] + "…"
+        middle = _LABELS + (k + 0.7) * _CELL
+        parts.append(element("text", short, x=_LABELS - 5, y=middle, text_anchor="end"))
+        parts.append(
+            element("text", short, transform=f"translate({middle} {_LABELS - 5}) rotate(-90)")
+        )
+    size = _LABELS + max(rows, columns) * _CELL + 2
+    label = f"attention over {rows} tokens; rows look at columns"
+    return element("svg", *parts, *strokes, viewBox=f"0 0 {size} {size}", role="img",
+                   aria_label=label)  # fmt: skip

@@ -1,0 +1,156 @@
+"""The sections of a report that need the trained model: attention, energies and wells of heads."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hopfield_attn.analysis.head_trace import HeadTrace
+from hopfield_attn.analysis.head_wells import head_wells
+from hopfield_attn.analysis.report.attention_view import attention_view
+from hopfield_attn.analysis.report.line_chart import Line, line_chart
+from hopfield_attn.analysis.report.markup import Markup, element, join, number, png_figure, table
+from hopfield_attn.analysis.report.page import Section
+from hopfield_attn.analysis.well_plot import describe_wells, draw_wells
+from hopfield_attn.energies.regimes import REGIME_NAMES
+from hopfield_attn.train.trace_text import text_traces
+from hopfield_attn.train.trained import TASKS_WITHOUT_TEXT, TrainedRun, load_run
+from hopfield_attn.typing import Array
+
+DEFAULT_TEXT = "the head settles into a well, and the words that it binds together stay with it"
+_NUM_HEADS = 3
+_MAX_TOKENS = 20
+_NUM_STARTS = 32
+
+
+def head_sections(config: Any, workdir: Path, text: str) -> list[Section]:
+    """Attention, energies and wells of the heads with the largest |α|, on a text.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      text: any text; "" is :data:`DEFAULT_TEXT`.
+
+    Returns:
+      Sections; a single one that says why where the model or its text is missing.
+    """
+    title = "Inside the heads"
+    if config.task in TASKS_WITHOUT_TEXT:
+        lead = f"The task {config.task} has no text to show the heads on."
+        return [Section(title, lead, Markup(""))]
+    try:
+        run = load_run(config, workdir)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        return [Section(title, f"The model could not be loaded: {error}", Markup(""))]
+    traces = text_traces(run, text or DEFAULT_TEXT, chosen_heads(run), max_tokens=_MAX_TOKENS)
+    return [_attention(traces), _energies(traces), _shapes(traces), _wells(traces)]
+
+
+def chosen_heads(run: TrainedRun) -> list[tuple[int, int]]:
+    """(layer, head) from 0: the non-linear heads with the largest |α|; else one identity head."""
+    encoder = run.definition.bind(run.params).encoder
+    found = []
+    for index, layer in enumerate(encoder.layers):
+        for group in layer.attention.groups:
+            if group.family != "identity":
+                heads = range(group.start, group.stop)
+                found += [(-abs(float(layer.attention.alpha[h])), index, h) for h in heads]
+    return [(layer, head) for _, layer, head in sorted(found)[:_NUM_HEADS]] or [(0, 0)]
+
+
+def _attention(traces: list[HeadTrace]) -> Section:
+    lead = (
+        "Rows look at columns. First plain attention A, then the matrix W that gives the output "
+        "of the non-linear head, x = W y, at the chosen step, then what changed: blue is more, "
+        "orange with a stroke is less. The heads with the largest |α|."
+    )
+    views = [attention_view(trace, name=f"head-{k}") for k, trace in enumerate(traces)]
+    return Section("Effective attention", lead, join(views))
+
+
+def _energies(traces: list[HeadTrace]) -> Section:
+    lines = []
+    for trace in traces:
+        energies = np.asarray(trace.found.energies, float)
+        lines.append(Line(_short(trace), list(range(len(energies))), energies - energies[0]))
+    chart = line_chart(
+        lines, x_label="step t (0: plain attention)", y_label="E(x_t) − E(x_0), nats/β",
+        title="Energy of the heads on this text",
+    )  # fmt: skip
+    size = max(float(np.abs(trace.found.energies).max()) for trace in traces)
+    rounding = 32 * float(np.finfo(np.float32).eps) * (1 + size)
+    lead = (
+        "Each step moves the head's state downhill; a curve that is flat has arrived. Rises below "
+        f"{number(rounding)} are rounding."
+    )
+    return Section("The energy falls", lead, chart)
+
+
+def _shapes(traces: list[HeadTrace]) -> Section:
+    lines = []
+    for trace in traces:
+        reach = max(1.0, float(np.max(trace.found.gained)))
+        u = np.linspace(-reach, reach, 81)
+        slope = np.asarray(trace.nonlinearity.derivative(u.astype(np.float32)))
+        lines.append(Line(_short(trace), u.tolist(), slope.tolist()))
+    chart = line_chart(
+        lines, x_label="s u, as far as this text reaches (at least ±1)", y_label="F′(s u)",
+        title="What training made of F: the factor on a token's weight",
+        level=Line("plain attention", [], [1.0]),
+    )  # fmt: skip
+    return Section("Learned F", "F′ = 1 everywhere is plain attention.", chart)
+
+
+def _wells(traces: list[HeadTrace]) -> Section:
+    trace = traces[0]
+    coupling = trace.options["coupling"]
+    # Without a row that stands for the whole, the first real token is looked at.
+    query = None if coupling == "pooled" else min(1, len(trace.tokens) - 1)
+    found = head_wells(
+        trace.weights, trace.values, nonlinearity=trace.nonlinearity, coupling=coupling,
+        lam=trace.found.lam, gain=trace.options["gain"], query=query, num_starts=_NUM_STARTS,
+        max_steps=2000,
+    )  # fmt: skip
+    picture = io.BytesIO()
+    draw_wells(picture, found)
+    about = f"{trace.name}. {describe_wells(found)}."
+    if query is not None:
+        about += f" Of the query “{trace.tokens[query]}”; every query has wells of its own."
+    rows = [
+        [k + 1, f"{found.wells.basins[k]:.0%}", float(found.wells.energies[k]),
+         number(float(found.wells.depths[k])), float(found.wells.spectra[k][0]), _binds(bound)]
+        for k, bound in enumerate(_bound(found.gains, trace))
+    ]  # fmt: skip
+    header = ["well", "share of starts", "energy", "depth", "smallest curvature", "binds most"]
+    regime = REGIME_NAMES[int(found.regime.status)]
+    lead = (
+        f"Descents from {_NUM_STARTS} random starts, to convergence. Known before iterating: the "
+        f"head is {regime}; one well is certified for λ from {number(_lam(found.regime))}."
+    )
+    figure = png_figure(picture.getvalue(), caption=about)
+    return Section("Context wells", lead, join([figure, table(header, rows)]))
+
+
+def _bound(gains: np.ndarray, trace: HeadTrace) -> list[list[str]]:
+    """The tokens with the largest gains of each well; features have no names."""
+    if trace.options["coupling"] == "elementwise":
+        return [[] for _ in gains]
+    order = np.argsort(-gains, axis=1, kind="stable")[:, :5]
+    return [
+        [f"{trace.tokens[j]} × {c[j]:.3f}" for j in row]
+        for row, c in zip(order, gains, strict=True)
+    ]
+
+
+def _binds(tokens: list[str]) -> Markup:
+    return join([element("span", token, " · ") for token in tokens]) if tokens else Markup("–")
+
+
+def _lam(regime: Any) -> float:
+    lam: Array = regime.convex_lam
+    return float(lam)
+
+
+def _short(trace: HeadTrace) -> str:
+    return f"{trace.layer + 1}.{trace.head + 1} {trace.nonlinearity.name}, α {trace.alpha:+.3f}"

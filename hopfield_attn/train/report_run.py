@@ -1,0 +1,193 @@
+"""The report of a run: one HTML file, from its folder alone."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hopfield_attn.analysis.report.head_grid import HeadValue, head_grid
+from hopfield_attn.analysis.report.line_chart import Line, line_chart
+from hopfield_attn.analysis.report.markup import Markup, element, join, number, table
+from hopfield_attn.analysis.report.page import Section, render_page
+from hopfield_attn.files import write_text
+from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.report_heads import head_sections
+from hopfield_attn.train.run_folder import flatten, read_result
+
+REPORT_FILE = "report.html"
+
+
+def write_report(
+    config: Any, workdir: Path, *, compare: Sequence[Path] = (), text: str = ""
+) -> Path:
+    """Writes ``report.html`` into a run folder, whole or not at all.
+
+    Args:
+      config: of the run.
+      workdir: the folder of a run, finished or not.
+      compare: folders of other runs, drawn beside it; its ``baseline`` is one without being named.
+      text: what the trained heads are shown on; "" is a sentence of the library's own.
+
+    Returns:
+      The path of the report.
+
+    Raises:
+      FileNotFoundError: a folder to compare with holds no run.
+    """
+    folders = [workdir] + [workdir / "baseline"] * (workdir / "baseline/config.json").is_file()
+    folders += [folder for folder in compare if folder not in folders]
+    runs = {name: _Run(folder) for name, folder in zip(_names(folders), folders, strict=True)}
+    sections = [
+        _results(runs),
+        _curves(runs),
+        *_alphas(runs),
+        *head_sections(config, workdir, text),
+    ]
+    sections += [_speed(runs), _what_ran(runs)]
+    first = next(iter(runs.values()))
+    page = render_page(_title(first), _lead(first), sections)
+    path = workdir / REPORT_FILE
+    write_text(path, page)
+    return path
+
+
+class _Run:
+    """What the files of a run folder say."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config = _read(folder / "config.json")
+        versions = folder / "versions.json"
+        self.versions = _read(versions) if versions.is_file() else {}
+        self.result = read_result(folder) or {}
+        self.metrics = read_metrics(folder)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} holds no run: there is no {path.name}")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """What tells the runs apart: their heads, or with equal heads their folders."""
+    heads = [_read(folder / "config.json")["model"]["heads"] for folder in folders]
+    if len(set(heads)) == len(heads):
+        return heads
+    return [f"{k + 1}: {folder.resolve().name}" for k, folder in enumerate(folders)]
+
+
+def _title(run: _Run) -> str:
+    task = run.config["data"]["task"] if run.config["task"] == "glue" else run.config["task"]
+    return f"{task}: heads {run.config['model']['heads']}"
+
+
+def _lead(run: _Run) -> str:
+    model = run.config["model"]
+    steps = run.metrics[-1]["step"] if run.metrics else 0
+    finished = "finished" if run.result else "not finished"
+    size = run.result.get("num_parameters")
+    return (
+        f"An encoder of {model['num_layers']} layers with {model['num_heads']} heads of width "
+        f"{model['width'] // model['num_heads']}, coupling {model['coupling']}, T = "
+        f"{model['num_steps']}, λ = {model['lam']}; {steps:,} updates, {finished}"
+        + (f", {size:,} parameters." if size else ".")
+    )
+
+
+def _results(runs: dict[str, _Run]) -> Section:
+    first = next(iter(runs.values())).result
+    if not first:
+        return Section("Results", "The run has no result yet.", Markup(""))
+    rows: list[list[Any]] = []
+    for name, scores in first["evaluations"].items():
+        for metric in scores:
+            values = [
+                run.result.get("evaluations", {}).get(name, {}).get(metric) for run in runs.values()
+            ]
+            rows.append([f"{name} {metric}", *values])
+    rows += [
+        [f"without a model: {name.replace('_', ' ')}", value, *[""] * (len(runs) - 1)]
+        for name, value in first.get("baselines", {}).items()
+    ]
+    main = first["main_metric"]
+    lead = f"The main metric is {main}. A difference between single runs is no finding: see seeds."
+    return Section("Results", lead, table(["held-out set and metric", *runs], rows))
+
+
+def _curves(runs: dict[str, _Run]) -> Section:
+    losses = [
+        Line(name, [row["step"] for row in run.metrics], [row["loss"] for row in run.metrics])
+        for name, run in runs.items()
+    ]
+    first = next(iter(runs.values()))
+    unigram = first.result.get("baselines", {}).get("unigram_loss")
+    level = None if unigram is None else Line("unigram model", [], [unigram])
+    chart = line_chart(
+        losses, x_label="update", y_label="training loss (nats)", level=level,
+        title="Training loss, as logged",
+    )  # fmt: skip
+    return Section("Learning curves", "Lower is better; the batches are the same.", chart)
+
+
+def _alphas(runs: dict[str, _Run]) -> list[Section]:
+    sections = []
+    for name, run in runs.items():
+        values = [
+            HeadValue(row["layer"], row["head"], row["family"], row["alpha"])
+            for row in run.result.get("alpha", [])
+        ]
+        if values:
+            negative = sum(value.value < 0 for value in values)
+            title = f"{name}: {negative} of {len(values)} non-linear heads have α below 0"
+            lead = (
+                "α = 0 is plain attention, where training started unless model.alpha_init says "
+                "otherwise. With α < 0 a quadratic or log cosh head has one well for every λ."
+            )
+            sections.append(Section("Learned α", lead, head_grid(values, title=title)))
+    return sections
+
+
+def _speed(runs: dict[str, _Run]) -> Section:
+    lines = [
+        Line(name, [row["step"] for row in run.metrics],
+             [row.get("tokens_per_second") for row in run.metrics])
+        for name, run in runs.items()
+    ]  # fmt: skip
+    chart = line_chart(
+        lines, x_label="update", y_label="tokens / s", title="Throughput while training"
+    )
+    names = ("tokens_per_second", "wall_seconds", "peak_memory_mib", "num_parameters")
+    rows = [
+        [name.replace("_", " "), *(run.result.get(name) for run in runs.values())]
+        for name in names
+        if any(name in run.result for run in runs.values())
+    ]
+    parts = [table(["whole run", *runs], rows)] if rows else []
+    lead = "Figures of runs that shared a machine with others are not comparable."
+    return Section("Throughput", lead, join([*parts, chart]))
+
+
+def _what_ran(runs: dict[str, _Run]) -> Section:
+    configs = {name: flatten(run.config) for name, run in runs.items()}
+    keys = list(dict.fromkeys(key for config in configs.values() for key in config))
+    rows = [[key, *(_plain(config.get(key)) for config in configs.values())] for key in keys]
+    differing = [row for row in rows if len(set(row[1:])) > 1]
+    first = next(iter(runs.values()))
+    versions = [[name, _plain(value)] for name, value in first.versions.items()]
+    folders = [[name, run.folder.name, _plain(run.config["seed"])] for name, run in runs.items()]
+    parts = [table(["run", "folder", "seed"], folders)]
+    if differing:
+        parts += [element("h3", "What differs"), table(["config key", *runs], differing)]
+    whole = table(["config key", *runs], rows)
+    parts.append(element("details", element("summary", "The whole config"), whole))
+    listed = table(["", "version"], versions)
+    parts.append(element("details", element("summary", "Versions and devices"), listed))
+    lead = "The folder's config.json runs it again: scripts/train --config=RUN/config.json."
+    return Section("What was run", lead, join(parts))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return number(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

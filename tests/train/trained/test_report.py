@@ -1,0 +1,140 @@
+"""The report of a run: whole, without network, every text escaped, and readable in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from hopfield_attn.train.report_run import REPORT_FILE, write_report
+from hopfield_attn.train.trace_text import head_trace
+from hopfield_attn.train.trained import load_run
+from scripts.report import main
+
+EVIL = '<script>alert("walk")</script> & "sing"'
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="module")
+def run(train_run, mlm):
+    """A masked-language model with non-linear heads, beside a linear one."""
+    return train_run(
+        {
+            "task": "mlm",
+            "data.source": mlm.config.data.source,
+            "data.validation_fraction": 0.1,
+            "data.test_fraction": 0.1,
+            "model.heads": "identity:1,log_cosh:1",
+            "model.alpha_init": 0.3,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def report(run, mlm):
+    return write_report(run.config, run.folder, compare=[mlm.folder], text=EVIL).read_text()
+
+
+def test_a_head_of_a_run_is_traced_on_any_text(run):
+    trace = head_trace(load_run(run.config, run.folder), "walk sings", layer=0, head=1)
+    assert trace.tokens[0] == "[CLS]"
+    assert trace.tokens[-1] == "[SEP]"
+    assert trace.nonlinearity.name == "log_cosh"
+    matrices = np.asarray(trace.found.attention)
+    assert matrices.shape == (run.config.model.num_steps + 1, len(trace.tokens), len(trace.tokens))
+    np.testing.assert_allclose(
+        matrices[-1] @ trace.values, trace.found.states[-1], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_report_has_every_part(report, run):
+    for heading in (
+        "Results", "Learning curves", "Learned α", "Effective attention", "The energy falls",
+        "Learned F", "Context wells", "Throughput", "What was run",
+    ):  # fmt: skip
+        assert f"<h2>{heading}</h2>" in report
+    for name, scores in run.result["evaluations"].items():
+        assert f"{name} {next(iter(scores))}" in report
+    # Both runs, and what tells them apart.
+    assert "identity:1,log_cosh:1" in report
+    assert "What differs" in report
+    # The wells of a convex head.
+    assert "One well: 100% of 32 starts" in report
+
+
+def test_text_and_configs_are_escaped_and_nothing_is_fetched(report):
+    assert "alert(" not in report.replace("alert(&quot;", "")
+    assert not re.search(r"<script>(?!\s*for \(const view)", report)
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", report)
+
+
+def test_a_second_report_replaces_the_first_and_a_failed_one_leaves_it(run, monkeypatch):
+    path = write_report(run.config, run.folder)
+    before = path.read_text()
+    monkeypatch.setattr("hopfield_attn.train.report_run.render_page", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(run.config, run.folder)
+    assert path.read_text() == before
+    assert [p.name for p in run.folder.glob("*partial*")] == []
+
+
+def test_a_run_without_text_and_one_that_is_not_finished_have_a_report(recall, tmp_path, capsys):
+    assert "has no text" in write_report(recall.config, recall.folder).read_text()
+    (tmp_path / "config.json").write_text(recall.config.to_json())
+    assert main(["report", f"--workdir={tmp_path}"]) == 0
+    assert f"Report: {tmp_path}" in capsys.readouterr().out
+    page = (tmp_path / REPORT_FILE).read_text()
+    assert "The run has no result yet." in page
+
+
+def test_wrong_arguments_are_one_line(tmp_path, capsys, recall):
+    assert main(["report", f"--workdir={tmp_path}"]) == 2
+    assert "there is no run" in capsys.readouterr().err
+    assert main(["report", f"--workdir={recall.folder}", "extra"]) == 2
+    assert "unexpected argument 'extra'" in capsys.readouterr().err
+    assert main(["report", f"--workdir={recall.folder}", f"--compare={tmp_path}"]) == 2
+    assert "there is no run" in capsys.readouterr().err
+
+
+PROBE = """<script>
+window.addEventListener("load", () => {
+  const view = document.querySelector(".attention"), slider = view.querySelector("input");
+  const fills = () => [...view.querySelectorAll("svg")[1].querySelectorAll("rect")]
+    .map(cell => cell.getAttribute("fill"));
+  const last = fills();
+  slider.value = 0; slider.dispatchEvent(new Event("input"));
+  const plain = [...view.querySelectorAll("svg")[0].querySelectorAll("rect")]
+    .map(cell => cell.getAttribute("fill"));
+  document.title = JSON.stringify({
+    errors: window.errors, wide: document.documentElement.scrollWidth - innerWidth,
+    isPlain: JSON.stringify(fills()) === JSON.stringify(plain),
+    changes: JSON.stringify(last) !== JSON.stringify(plain),
+    line: view.querySelector(".measures").textContent,
+  });
+});
+</script></body>"""
+
+
+@pytest.mark.parametrize("width", [500, 1280])
+def test_a_browser_shows_it_without_errors_at_any_width(report, tmp_path, width):
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on PATH")
+    watch = "<script>window.errors = []; onerror = m => errors.push(m);"
+    watch += "addEventListener('securitypolicyviolation', e => errors.push(e.blockedURI));</script>"
+    page = tmp_path / "page.html"
+    page.write_text(report.replace("<style>", watch + "<style>", 1).replace("</body>", PROBE))
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900",
+         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    title = re.search(r"<title>(.*?)</title>", done.stdout, re.S)
+    assert title, done.stderr[-2000:]
+    found = json.loads(title[1].replace("&amp;", "&"))
+    assert found["errors"] == []
+    assert found["wide"] <= 0  # nothing makes the page scroll sideways
+    assert found["isPlain"]  # at step 0 the effective matrix is plain attention
+    assert found["line"].startswith("step 0:")
