@@ -80,7 +80,8 @@ def run_random(smoke: bool) -> None:
             convex = found.alphas[:, None] < 0.999 * unit * (1.0 + lams)
             rows.append({
                 "coupling": coupling, "seed": seed, "certified_alpha": unit,
-                "onset": onset(found, unit), "violations": scaling_violations(found), "lams": lams.tolist(),
+                "onset": onset(found, unit), "violations": scaling_violations(found),
+                "lams": lams.tolist(),
                 "largest_count": int(found.counts.max()),
                 "not_converged": int((found.counts < 0).sum()), "cells": found.counts.size,
                 "certified_cells": int(convex.sum()),
@@ -124,7 +125,7 @@ def run_trained(name: str, folder: str) -> None:
             rows.append({
                 "text": number, "layer": trace.layer + 1, "head": trace.head + 1,
                 "family": trace.nonlinearity.name, "alpha": trace.alpha, "coupling": coupling,
-                "lam": float(trace.found.lam), "wells": found.wells.count,
+                "lam": float(trace.found.lam), "wells": found.wells.num_wells,
                 "converged": found.wells.share("converged"),
                 "regime": REGIME_NAMES[int(found.regime.status)],
                 "is_certified": bool(found.regime.is_certified),

@@ -1,6 +1,5 @@
 """One head of an encoder on one sequence: its q, k, y, its energy, and what became of it."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -82,15 +81,15 @@ def trace_heads(
         _check_index("head", head, encoder.layers[layer].attention.num_heads)
     found: dict[tuple[int, int], HeadTrace] = {}
     x = encoder.embed(jnp.asarray(token_ids)[None])
-    for index, layer in enumerate(list(encoder.layers)[: 1 + max(k for k, _ in heads)]):
+    for index, block in enumerate(list(encoder.layers)[: 1 + max(k for k, _ in heads)]):
         wanted = [head for k, head in heads if k == index]
         if wanted:
-            inputs = layer.attention_input(x)
+            inputs = block.attention_input(x)
             found |= {
-                (index, head): _trace(layer.attention, inputs, index, head, names, num_eigenvalues)
+                (index, head): _trace(block.attention, inputs, index, head, names, num_eigenvalues)
                 for head in wanted
             }
-        x = layer(x)
+        x = block(x)
     return [found[pair] for pair in heads]
 
 
@@ -107,8 +106,11 @@ def _trace(
     options = {key: value for key, value in problem.options.items() if key != "nonlinearity"}
     weights, values = problem.weights[0, k], problem.values[0, k]
     limits = {"num_eigenvalues": min(eigenvalues, values.size)}
-    follow = functools.partial(diagnose_head, **options, **limits)
-    found = jax.jit(lambda A, y, F: follow(A, y, nonlinearity=F))(weights, values, F)
+
+    def follow(A: Array, y: Array, F: Nonlinearity) -> HeadDiagnostics:
+        return diagnose_head(A, y, nonlinearity=F, **options, **limits)
+
+    found = jax.jit(follow)(weights, values, F)
     width = values.shape[-1]
     rows = slice(head * width, (head + 1) * width)
     query, key = attention.query(inputs)[0, :, rows], attention.key(inputs)[0, :, rows]

@@ -105,7 +105,7 @@ class MatchTask:
         return query_example(
             np.concatenate([[CLS_ID], NUM_SPECIAL + numbers]),
             positions=np.arange(1, self.length),
-            labels=partners.any(axis=1),
+            labels=np.asarray(partners.any(axis=1)),
             sources=sources,
             question_start=self.length,
         )

@@ -131,6 +131,6 @@ def _matrix(matrix: np.ndarray, tokens: Sequence[str], largest: float) -> Markup
             element("text", short, transform=f"translate({middle} {_LABELS - 5}) rotate(-90)")
         )
     size = _LABELS + max(rows, columns) * _CELL + 2
-    label = f"attention over {rows} tokens; rows look at columns"
+    described = f"attention over {rows} tokens; rows look at columns"
     return element("svg", *parts, *strokes, viewBox=f"0 0 {size} {size}", role="img",
-                   aria_label=label)  # fmt: skip
+                   aria_label=described)  # fmt: skip
