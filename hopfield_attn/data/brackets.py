@@ -1,4 +1,4 @@
-"""Nested brackets: which opening bracket does each closing one close, and of what type was it?"""
+"""Nested brackets: the opening bracket that each closing one closes, or its type."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,7 +104,9 @@ class BracketsTask:
 
     def _draw_nesting(self, uniforms: list[float]) -> tuple[np.ndarray, np.ndarray]:
         """Places of the closing brackets in order, and of the opening one of each."""
-        opens, waiting, pairs = self._opening_probabilities, [], []
+        opens = self._opening_probabilities
+        waiting: list[int] = []
+        pairs: list[tuple[int, int]] = []
         for place, uniform in enumerate(uniforms):
             if uniform < opens[place][len(waiting)]:
                 waiting.append(place)

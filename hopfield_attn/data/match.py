@@ -1,4 +1,4 @@
-"""Match-2 and Match-3: has a number a partner, or a pair of partners, with a sum of 0 mod M?"""
+"""Match-2 and Match-3: whether a number has one or two partners with a sum of 0 mod M."""
 
 import math
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class MatchTask:
         return query_example(
             np.concatenate([[CLS_ID], NUM_SPECIAL + numbers]),
             positions=np.arange(1, self.length),
-            labels=partners.any(axis=1),
+            labels=np.asarray(partners.any(axis=1)),
             sources=sources,
             question_start=self.length,
         )
