@@ -1,4 +1,4 @@
-"""Nested brackets: which opening bracket each closing one closes, and of what type it was."""
+"""Nested brackets: the opening bracket that each closing one closes, or its type."""
 
 from dataclasses import dataclass
 from functools import cached_property

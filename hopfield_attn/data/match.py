@@ -1,4 +1,4 @@
-"""Match-2 and Match-3: whether a number has a partner, or two, with a sum of 0 mod M."""
+"""Match-2 and Match-3: whether a number has one or two partners with a sum of 0 mod M."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Noisy pattern retrieval: which stored pattern this is a noisy copy of, and what it was before."""
+"""Noisy pattern retrieval: the pattern that a noisy copy was made from, or its symbols."""
 
 import math
 from dataclasses import dataclass
