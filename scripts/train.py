@@ -14,6 +14,8 @@ Devices: --config.mesh.fsdp=8 and its like split parameters, heads or sequences 
 Hosts: the same command on each; SLURM and GKE are seen, --coordinator=auto asks JAX (TPU VMs), else
   --coordinator=HOST:PORT --num_processes=N --process_id=I (docs/launch.md)
 
+--dry_run prints parameters, operations and memory of the compiled step, and reads no data.
+
 Exit codes: 0 finished, 1 failed, 2 wrong arguments, 75 stopped and can go on.
 """
 
@@ -42,6 +44,9 @@ def main(argv: list[str]) -> int:
 
 def _run(argv: list[str]) -> int:
     joining, argv = parse_joining(argv)
+    _, switches, argv = take_options(argv, names=(), switches=("dry_run",))
+    if switches:
+        argv = [*argv, "--workdir=not-made"]
     config, workdir = parse_arguments(argv)
     # JAX takes a second to import: only once the command line is known to be right.
     from hopfield_attn.train.interrupt import Interrupted
@@ -49,6 +54,11 @@ def _run(argv: list[str]) -> int:
     from hopfield_attn.train.processes import join_processes
 
     join_processes(**joining)
+    if switches:
+        from hopfield_attn.train.dry_run import dry_run
+
+        dry_run(config)
+        return 0
     try:
         run(config, workdir)
     except Interrupted as stop:

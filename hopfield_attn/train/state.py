@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from hopfield_attn.typing import Array, PyTree
+from hopfield_attn.typing import PyTree
 
 
 @jax.tree_util.register_dataclass
@@ -24,7 +24,7 @@ class TrainState:
       opt_state: of the optax optimizer.
     """
 
-    step: Array
+    step: Any  # int32 (); also shapes and shardings, where JAX maps over a state
     params: PyTree
     opt_state: Any
 

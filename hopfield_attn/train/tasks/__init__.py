@@ -8,16 +8,21 @@ from flax import nnx
 
 from hopfield_attn.checks import check_choice
 from hopfield_attn.train.tasks.classification import (
+    glue_inputs,
     glue_model,
     glue_task,
 )
-from hopfield_attn.train.tasks.masked_lm import mlm_model, mlm_task
+from hopfield_attn.train.tasks.masked_lm import mlm_inputs, mlm_model, mlm_task
 from hopfield_attn.train.tasks.qa import qa_task
 from hopfield_attn.train.tasks.quality import quality_task
 from hopfield_attn.train.tasks.scrolls import scrolls_task
 from hopfield_attn.train.tasks.superglue import superglue_task
-from hopfield_attn.train.tasks.synthetic import synthetic_model, synthetic_task
-from hopfield_attn.train.tasks.task import ModelMaker, Task
+from hopfield_attn.train.tasks.synthetic import (
+    synthetic_inputs,
+    synthetic_model,
+    synthetic_task,
+)
+from hopfield_attn.train.tasks.task import ModelMaker, StepInputs, Task
 
 TASKS: dict[str, Callable[[Any, Path], Task]] = {
     "mlm": mlm_task,
@@ -36,6 +41,14 @@ MODELS: dict[str, Callable[[Any, int | None], ModelMaker]] = {
     "synthetic": synthetic_model,
 }
 """Task name → (config.data, number of token ids) → the maker of its models."""
+
+
+INPUTS: dict[str, Callable[[Any], StepInputs]] = {
+    "mlm": mlm_inputs,
+    "glue": glue_inputs,
+    "synthetic": synthetic_inputs,
+}
+"""Task name → config.data → what its training step reads."""
 
 
 def make_task(config: Any, workdir: Path) -> Task:
@@ -68,4 +81,4 @@ def make_model(config: Any, *, vocab_size: int | None) -> nnx.Module:
     return MODELS[config.task](config.data, vocab_size)(config.model.to_dict(), config.seed)
 
 
-__all__ = ["MODELS", "TASKS", "Task", "make_model", "make_task"]
+__all__ = ["INPUTS", "MODELS", "TASKS", "Task", "make_model", "make_task"]

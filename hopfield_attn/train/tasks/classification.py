@@ -12,6 +12,7 @@ from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.glue_hub import HUB_PREFIX, read_glue_hub
 from hopfield_attn.data.source import RandomAccess
 from hopfield_attn.models.registry import make_classifier
+from hopfield_attn.train.accumulate import num_rows
 from hopfield_attn.train.losses import mean_squared_error
 from hopfield_attn.train.step import Batch
 from hopfield_attn.train.tasks.class_logits import (
@@ -21,7 +22,7 @@ from hopfield_attn.train.tasks.class_logits import (
     make_scorer,
     row_logits,
 )
-from hopfield_attn.train.tasks.task import ModelMaker, Task, run_tokenizer
+from hopfield_attn.train.tasks.task import ModelMaker, StepInputs, Task, run_tokenizer, token_rows
 from hopfield_attn.typing import Array
 
 
@@ -62,6 +63,13 @@ def glue_model(data: Any, vocab_size: int | None) -> ModelMaker:
     """Makes classifiers for the GLUE task ``data.task``, over the ids of its tokenizer."""
     assert vocab_size is not None
     return _classifier_maker(vocab_size, data.length, glue.find_task(data.task).num_labels)
+
+
+def glue_inputs(data: Any) -> StepInputs:
+    """What a step of the GLUE task ``data.task`` reads."""
+    if glue.find_task(data.task).label_names is None:
+        return StepInputs(_regression_loss, num_rows, token_rows(data.length, labels=np.float32))
+    return StepInputs(_classifier_loss, num_rows, token_rows(data.length, labels=np.int32))
 
 
 def _classifier_maker(vocab_size: int, max_length: int, num_outputs: int) -> ModelMaker:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -15,7 +16,14 @@ from hopfield_attn.data.batches import make_batches
 from hopfield_attn.models.registry import make_masked_language_model
 from hopfield_attn.train.losses import weighted_cross_entropy
 from hopfield_attn.train.step import Batch
-from hopfield_attn.train.tasks.task import ModelMaker, Outputs, Task, run_tokenizer
+from hopfield_attn.train.tasks.task import (
+    ModelMaker,
+    Outputs,
+    StepInputs,
+    Task,
+    run_tokenizer,
+    token_rows,
+)
 from hopfield_attn.typing import Array
 
 PACKINGS = {"documents": masking.pack_tokens, "lines": masking.line_tokens}
@@ -92,6 +100,16 @@ def mlm_model(data: Any, vocab_size: int | None) -> ModelMaker:
         )
 
     return make_model
+
+
+def mlm_inputs(data: Any) -> StepInputs:
+    """What a step of masked-language modelling reads."""
+    slots = masking.num_masked(data.length, mask_rate=data.mask_rate)
+    rows = token_rows(data.length)
+    del rows["token_types"]
+    per_slot = {"positions": np.int32, "labels": np.int32, "label_weights": np.float32}
+    rows |= {name: jax.ShapeDtypeStruct((slots,), dtype) for name, dtype in per_slot.items()}
+    return StepInputs(mlm_loss, mlm_weight, rows)
 
 
 def mlm_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:

@@ -3,19 +3,21 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 from flax import nnx
 
 from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.synthetic import synthetic_examples
 from hopfield_attn.data.synthetic_tasks import make_synthetic_task
 from hopfield_attn.models.registry import make_token_classifier
+from hopfield_attn.train.accumulate import num_rows
 from hopfield_attn.train.step import Batch
 from hopfield_attn.train.tasks.class_logits import (
     make_class_loss,
     make_class_predictions,
     make_scorer,
 )
-from hopfield_attn.train.tasks.task import ModelMaker, Task
+from hopfield_attn.train.tasks.task import ModelMaker, StepInputs, Task
 from hopfield_attn.typing import Array
 
 
@@ -57,6 +59,14 @@ def synthetic_model(data: Any, vocab_size: int | None = None) -> ModelMaker:
         )
 
     return make_model
+
+
+def synthetic_inputs(data: Any) -> StepInputs:
+    """What a step of a generated task reads."""
+    task = make_synthetic_task(data.task, data.to_dict())
+    (example,) = synthetic_examples(task, num_examples=1, seed=0)
+    rows = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in example.items()}
+    return StepInputs(make_class_loss(query_logits), num_rows, rows)
 
 
 def query_logits(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:

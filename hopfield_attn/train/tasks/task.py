@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -51,6 +52,27 @@ class Task:
     baselines: dict[str, float]
     facts: dict[str, Any]
     weight_fn: WeightFn = num_rows
+
+
+class StepInputs(NamedTuple):
+    """What a training step computes, known without any data.
+
+    Attributes:
+      loss_fn: of :class:`Task`.
+      weight_fn: of :class:`Task`.
+      rows: name → shape and dtype of one example, as the loss reads them.
+    """
+
+    loss_fn: LossFn
+    weight_fn: WeightFn
+    rows: dict[str, jax.ShapeDtypeStruct]
+
+
+def token_rows(length: int, **dtypes: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Rows of ``length`` tokens with mask and token types, and a number for each of ``dtypes``."""
+    sequences = {"tokens": np.int32, "mask": np.bool_, "token_types": np.int32}
+    rows = {name: jax.ShapeDtypeStruct((length,), dtype) for name, dtype in sequences.items()}
+    return rows | {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in dtypes.items()}
 
 
 def run_tokenizer(texts: Sequence[str], config: Any, workdir: Path) -> Any:
