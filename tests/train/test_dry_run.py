@@ -20,7 +20,7 @@ def mlm_config():
     return config
 
 
-@pytest.mark.parametrize("task", ["mlm", "recall"])
+@pytest.mark.parametrize("task", ["mlm", "synthetic"])
 def test_step_reads_what_the_batches_have(task, make_config, tmp_path):
     config = mlm_config() if task == "mlm" else make_config()
     made = make_task(config, tmp_path)

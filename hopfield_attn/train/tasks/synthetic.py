@@ -36,7 +36,7 @@ def synthetic_task(config: Any, workdir: Path) -> Task:
         evaluation_sets={"validation": validation, "test": test},
         watched_set="validation",
         make_model=synthetic_model(data),
-        loss_fn=make_class_loss(query_logits),
+        loss_fn=_loss,
         predict_fn=make_class_predictions(query_logits),
         score_fn=make_scorer(("accuracy",)),
         main_metric="accuracy",
@@ -64,12 +64,15 @@ def synthetic_model(data: Any, vocab_size: int | None = None) -> ModelMaker:
 def synthetic_inputs(data: Any) -> StepInputs:
     """What a step of a generated task reads."""
     task = make_synthetic_task(data.task, data.to_dict())
-    (example,) = synthetic_examples(task, num_examples=1, seed=0)
+    example = synthetic_examples(task, num_examples=1, seed=0)[0]
     rows = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in example.items()}
-    return StepInputs(make_class_loss(query_logits), num_rows, rows)
+    return StepInputs(_loss, num_rows, rows)
 
 
 def query_logits(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
     """Logits (b, q, classes) at the query positions."""
     inputs = (batch[name] for name in ("tokens", "mask", "token_types", "positions"))
     return model(*inputs, rngs=rngs)
+
+
+_loss = make_class_loss(query_logits)
