@@ -259,7 +259,7 @@ def test_heads_that_do_not_exist_are_answered_with_all_that_do(refused):
         (["--config.optimizer.decay=cosin"], "did you mean 'cosine'"),
         (["--config.model.width=18"], "width must be divisible by num_heads; got 18 and 4"),
         (["--config.data.num_pairs=99"], "99 pairs need as many distinct keys"),
-        (["--config.task=glue"], "data.dir must name the folder"),
+        (["--config.task=glue", "--config.data.task=sst2"], "data.dir must name the folder"),
         (["--config.task=quality"], "data.dir must name the folder"),
         (["--config.task=mlm", "--config.data.source=/no/such.txt"], "/no/such.txt"),
     ],
@@ -320,5 +320,5 @@ def test_run_gets_the_config_and_the_folder(run, tmp_path, monkeypatch):
     monkeypatch.setattr(train_main, "run", lambda *arguments: given.append(arguments))
     assert run(SYNTHETIC, "--config.seed=5", f"--workdir={tmp_path}/a b") == (0, "", [])
     ((config, workdir),) = given
-    assert (config.seed, config.task, workdir) == (5, "recall", tmp_path / "a b")
+    assert (config.seed, config.task, workdir) == (5, "synthetic", tmp_path / "a b")
     assert json.loads(config.to_json())["train"]["num_steps"] == 8

@@ -39,6 +39,7 @@ def test_finished_run_leaves_everything_behind(finished, make_config):
         "metrics.jsonl",
         "metrics.csv",
         "checkpoints",
+        "evaluations.jsonl",
         "result.json",
     }
     config = json.loads((folder / "config.json").read_text())
