@@ -80,7 +80,8 @@ def run_random(smoke: bool) -> None:
             convex = found.alphas[:, None] < 0.999 * unit * (1.0 + lams)
             rows.append({
                 "coupling": coupling, "seed": seed, "certified_alpha": unit,
-                "onset": onset(found, unit), "violations": scaling_violations(found), "lams": lams.tolist(),
+                "onset": onset(found, unit), "violations": scaling_violations(found),
+                "lams": lams.tolist(),
                 "largest_count": int(found.counts.max()),
                 "not_converged": int((found.counts < 0).sum()), "cells": found.counts.size,
                 "certified_cells": int(convex.sum()),

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from hopfield_attn.analysis.head_trace import HeadTrace
@@ -92,7 +93,7 @@ def _shapes(traces: list[HeadTrace]) -> Section:
     for trace in traces:
         reach = max(1.0, float(np.max(trace.found.gained)))
         u = np.linspace(-reach, reach, 81)
-        slope = np.asarray(trace.nonlinearity.derivative(u.astype(np.float32)))
+        slope = np.asarray(trace.nonlinearity.derivative(jnp.asarray(u, jnp.float32)))
         lines.append(Line(_short(trace), u.tolist(), slope.tolist()))
     chart = line_chart(
         lines, x_label="s u, as far as this text reaches (at least ±1)", y_label="F′(s u)",
