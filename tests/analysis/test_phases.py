@@ -63,12 +63,12 @@ def test_a_quadratic_head_is_unbounded_beyond_the_boundary_and_has_one_well_befo
     [
         (1, nonlinearities.log_cosh(4.0), "2 wells: the deepest takes"),
         (3, nonlinearities.log_cosh(4.0), "8 wells: the deepest takes"),
-        (2, nonlinearities.log_cosh(-1.0), "One well: 100% of 64 starts end in it"),
-        (2, nonlinearities.quadratic(3.0), "No well: 100% of 64 starts fall without end"),
+        (2, nonlinearities.log_cosh(-1.0), "One well: 100% of 96 starts end in it"),
+        (2, nonlinearities.quadratic(3.0), "No well: 100% of 96 starts fall without end"),
     ],
 )
 def test_wells_are_drawn_with_their_message(size, F, message):
-    options = {"coupling": "pooled", "lam": 0.0, "gain": 1.0, "num_starts": 64}
+    options = {"coupling": "pooled", "lam": 0.0, "gain": 1.0, "num_starts": 96}
     found = head_wells(jnp.eye(size), 2.0 * jnp.eye(size), nonlinearity=F, **options)
     assert describe_wells(found).startswith(message)
     picture = io.BytesIO()
