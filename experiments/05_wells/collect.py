@@ -54,7 +54,8 @@ def random_table(value: dict) -> str:
 def trained_table(values: dict[str, dict]) -> str:
     """One row a run."""
     header = [
-        "run", "heads × texts", "with one well", "certified convex", "α", "certified α over the size of α",
+        "run", "heads × texts", "with one well", "certified convex", "α",
+        "certified α over the size of α",
         "distance to plain attention",
     ]  # fmt: skip
     rows = []

@@ -1,7 +1,7 @@
 """Line charts as inline SVG: axes with units, direct labels, dashes that differ in grey too."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hopfield_attn.analysis.report.markup import Markup, element, join
@@ -100,12 +100,19 @@ def _thin(line: Line) -> Line:
     return Line(line.label, [a for a, _ in pairs], [b for _, b in pairs])
 
 
-def _scale(marks: Sequence[float], start: float, end: float):
+def _scale(marks: Sequence[float], start: float, end: float) -> Callable[[float], float]:
     low, high = marks[0], marks[-1]
     return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
-def _axes(x_ticks, y_ticks, to_x, to_y, x_label: str, y_label: str) -> list[Markup]:
+def _axes(
+    x_ticks: Sequence[float],
+    y_ticks: Sequence[float],
+    to_x: Callable[[float], float],
+    to_y: Callable[[float], float],
+    x_label: str,
+    y_label: str,
+) -> list[Markup]:
     left, right, bottom = _LEFT, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     parts = []
     for tick in y_ticks:
