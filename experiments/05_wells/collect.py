@@ -54,7 +54,8 @@ def random_table(value: dict) -> str:
 def trained_table(values: dict[str, dict]) -> str:
     """One row a run."""
     header = [
-        "run", "heads × texts", "with one well", "certified convex", "α", "certified α over |α|",
+        "run", "heads × texts", "with one well", "certified convex", "α",
+        "certified α over the size of α",
         "distance to plain attention",
     ]  # fmt: skip
     rows = []
@@ -87,6 +88,24 @@ def tables() -> str:
     if trained:
         parts += ["**Trained heads**, three texts of up to 24 tokens", trained_table(trained)]
     return "\n\n".join(parts) or "Not run yet."
+
+
+def ledger_row() -> str:
+    """What was found, in one line of the ledger."""
+    parts = []
+    value = read(HERE / "results" / "random.json")
+    for coupling in dict.fromkeys(row["coupling"] for row in value["rows"]):
+        found = [row for row in value["rows"] if row["coupling"] == coupling]
+        onsets = [row["onset"] for row in found if row["onset"] is not None]
+        parts.append(f"{coupling} {statistics.median(onsets):.2f}")
+    trained = [
+        row for path in sorted((HERE / "results").glob("trained-*")) for row in read(path)["rows"]
+    ]
+    single = sum(row["wells"] == 1 for row in trained)
+    return (
+        f"second well at, in certified α, random heads: {', '.join(parts)}; "
+        f"trained heads with one well: {single} of {len(trained)}"
+    )
 
 
 def main(arguments: list[str]) -> int:

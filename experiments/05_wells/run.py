@@ -14,6 +14,7 @@ import numpy as np
 from hopfield_attn import nonlinearities
 from hopfield_attn.analysis.head_wells import head_wells, reduced_head
 from hopfield_attn.analysis.phases import Phases, draw_phases, phase_diagram
+from hopfield_attn.analysis.well_plot import draw_wells
 from hopfield_attn.energies.regimes import REGIME_NAMES, regime
 from hopfield_attn.files import write_json
 from hopfield_attn.ops.weights import head_weights
@@ -94,7 +95,17 @@ def run_random(smoke: bool) -> None:
                 title = f"A random {coupling} head gets a second well late"
                 draw_phases(name, found, title=title)
     if not smoke:
+        draw_one_head()
         write("random", {"rows": rows, "length": LENGTH, "width": WIDTH})
+
+
+def draw_one_head() -> None:
+    """The energy of the first pooled head in a plane through its wells."""
+    weights, values = random_head(0)
+    F = nonlinearities.log_cosh(2.75 * certified_alpha(weights, values, "pooled", None, 1 / WIDTH))
+    options = {"coupling": "pooled", "lam": 0.0, "num_starts": 64, "max_steps": 2000}
+    found = head_wells(weights, values, nonlinearity=F, **options)
+    draw_wells(HERE / "pictures" / "wells_pooled.png", found)
 
 
 def run_trained(name: str, folder: str) -> None:

@@ -1,8 +1,9 @@
 """An energy over the plane: contours, stored patterns, and descents into their wells."""
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ _STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines
 
 
 def draw_landscape(
-    path: Path | BinaryIO,
+    path: Path | BytesIO,
     energy_fn: Callable[[Any], Any],
     *,
     extent: tuple[float, float, float, float],

@@ -1,8 +1,9 @@
 """The phase diagram of a head: how many wells over the strength α and the tie λ."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from hopfield_attn.analysis.head_wells import reduced_head, start_states
 from hopfield_attn.analysis.wells import Ends, cluster, descend_all
@@ -129,7 +131,7 @@ def _count(ends: Ends) -> int:
     return len(firsts) or NOT_CONVERGED
 
 
-def draw_phases(path: Path | BinaryIO, found: Phases, *, title: str) -> None:
+def draw_phases(path: Path | BytesIO, found: Phases, *, title: str) -> None:
     """Draws the counts over α and λ, and over them the certificate's boundary.
 
     Args:
@@ -144,7 +146,6 @@ def draw_phases(path: Path | BinaryIO, found: Phases, *, title: str) -> None:
         counts = np.where(found.counts == NOT_CONVERGED, np.nan, found.counts).T
         mesh = axes.pcolormesh(
             found.alphas, found.lams, counts, cmap=ListedColormap(_COLORS), norm=norm,
-            edgecolor="0.85", linewidth=0.2,
         )  # fmt: skip
         if np.any(found.counts == UNBOUNDED):
             mask = np.ma.masked_where(counts != UNBOUNDED, counts)
@@ -162,13 +163,16 @@ def draw_phases(path: Path | BinaryIO, found: Phases, *, title: str) -> None:
 
 
 def _label_boundary(axes: Any, found: Phases) -> None:
-    inside = np.flatnonzero(
-        (found.certified > found.lams.min()) & (found.certified < found.lams.max())
-    )
+    low, high = found.lams.min(), found.lams.max()
+    inside = np.flatnonzero((found.certified > low) & (found.certified < high))
     if len(inside):
-        k = inside[len(inside) // 2]
-        axes.annotate(
+        k = inside[3 * len(inside) // 4]
+        text = axes.annotate(
             "1 + λ = s α λmax(G)\nabove: one well, proved",
-            (found.alphas[k], found.certified[k]), xytext=(-8, 10), textcoords="offset points",
-            ha="right", va="bottom", fontsize=8,
-        )  # fmt: skip
+            (found.alphas[k], found.certified[k]),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+        )
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])

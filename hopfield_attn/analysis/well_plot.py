@@ -1,7 +1,8 @@
 """The picture of a head's wells: its energy in a plane through them, and descents into them."""
 
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ def trajectories(
 
 
 def draw_wells(
-    path: Path | BinaryIO, found: HeadWells, *, num_descents: int = 16, title: str | None = None
+    path: Path | BytesIO, found: HeadWells, *, num_descents: int = 16, title: str | None = None
 ) -> None:
     """Draws the energy over the plane through the wells, or over the line where z is one number.
 
@@ -111,7 +112,7 @@ def wells_plane(found: HeadWells) -> tuple[np.ndarray, np.ndarray]:
     return origin, np.array(basis[:2]).astype(starts.dtype)
 
 
-def _draw_line(path: Path | BinaryIO, found: HeadWells, trails: np.ndarray, title: str) -> None:
+def _draw_line(path: Path | BytesIO, found: HeadWells, trails: np.ndarray, title: str) -> None:
     wells = found.wells.states.ravel()
     ends = np.concatenate([trails[:, 0], wells])
     z = np.linspace(ends.min() - 0.3, ends.max() + 0.3, 241).astype(trails.dtype)
