@@ -72,7 +72,7 @@ def estimate_step(config: Any) -> Estimate:
     model = nnx.eval_shape(lambda: make_model(config, vocab_size=vocab_size))
     definition, params = split_model(model)
     optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
-    step = make_train_step(
+    step: Any = make_train_step(
         definition,
         inputs.loss_fn,
         optimizer,

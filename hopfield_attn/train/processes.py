@@ -155,12 +155,14 @@ class Watchdog:
 
     def __init__(self, seconds: float):
         """Waits for ``seconds``; 0 turns it off. Starts at the first beat."""
-        check_at_least(0, **{"train.watchdog_seconds": seconds})
+        numbers: dict[str, Any] = {"train.watchdog_seconds": seconds}
+        check_at_least(0, **numbers)
         self._seconds = seconds
 
     def beat(self) -> None:
         """Says that the process goes on."""
         if self._seconds:
+            assert sys.__stderr__ is not None
             faulthandler.dump_traceback_later(self._seconds, exit=True, file=sys.__stderr__)
 
     def __enter__(self) -> "Watchdog":
