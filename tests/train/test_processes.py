@@ -67,17 +67,18 @@ def start(make_config, tmp_path):
                 f"--coordinator=127.0.0.1:{port}",
                 *("--num_processes=2", f"--process_id={number}"),
             ]
-            log = (tmp_path / f"{name}.{number}.txt").open("w")
+            log = tmp_path / f"{name}.{number}.txt"
             flags = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
-            process = subprocess.Popen(
-                command,
-                env=os.environ
-                | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY), "XLA_FLAGS": flags}
-                | environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-            process.log = Path(log.name)
+            with log.open("w") as file:
+                process = subprocess.Popen(
+                    command,
+                    env=os.environ
+                    | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY), "XLA_FLAGS": flags}
+                    | environment,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
+            process.log = log
             started.append(process)
         return started[-2:]
 
