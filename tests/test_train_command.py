@@ -161,7 +161,7 @@ def test_config_file_that_cannot_be_read_is_named(name, text, words, refused, tm
 @pytest.mark.core
 @pytest.mark.parametrize("arg", ["smok", "smoke=1", "smoke,fast", "task=sst2"])
 def test_words_after_the_colon_are_checked(arg, refused):
-    message = refused(f"--config={REPOSITORY}/configs/synthetic.py:{arg}")
+    message = refused(f"--config={REPOSITORY}/configs/quickstart.py:{arg}")
     bad = arg.rpartition(",")[2]
     assert message.endswith(f"the config takes smoke after the colon; got {bad!r}")
 
