@@ -136,7 +136,7 @@ def run_trained(name: str, folder: str) -> None:
             rows.append({
                 "text": number, "layer": trace.layer + 1, "head": trace.head + 1,
                 "family": trace.nonlinearity.name, "alpha": trace.alpha, "coupling": coupling,
-                "lam": float(trace.found.lam), "wells": found.wells.count,
+                "lam": float(trace.found.lam), "wells": found.wells.num_wells,
                 "converged": found.wells.share("converged"),
                 "regime": REGIME_NAMES[int(found.regime.status)],
                 "is_certified": bool(found.regime.is_certified),

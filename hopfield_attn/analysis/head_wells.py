@@ -88,7 +88,7 @@ def head_wells(
       >>> from hopfield_attn import nonlinearities
       >>> A, y, F = jnp.eye(2), 2.0 * jnp.eye(2), nonlinearities.log_cosh(4.0)
       >>> found = head_wells(A, y, nonlinearity=F, coupling="pooled", lam=0.0, gain=1.0)
-      >>> found.wells.count, sorted(found.bound(["left", "right"]))
+      >>> found.wells.num_wells, sorted(found.bound(["left", "right"]))
       (4, [[], ['left'], ['left', 'right'], ['right']])
     """
     check_head(values, weights, coupling=coupling, lam=lam, gain=gain)
@@ -111,7 +111,11 @@ def head_wells(
 
     @jax.jit
     def solve(A: Array, y: Array, F: Nonlinearity, lam: Array, starts: Array) -> Ends:
-        limits = {"step_size": step_size, "max_steps": max_steps, "backtracking": backtracking}
+        limits: dict[str, Any] = {
+            "step_size": step_size,
+            "max_steps": max_steps,
+            "backtracking": backtracking,
+        }
         return descend_all(energy_of(A, y, F, lam), starts, **limits)
 
     ends = solve(weights, values, F, jnp.asarray(lam, values.dtype), starts)

@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from hopfield_attn.analysis.head_wells import HeadWells
 from hopfield_attn.analysis.landscape import DESCENT_COLOR, POINT_COLOR, draw_landscape
 from hopfield_attn.typing import Array, EnergyFn, Float, ScalarLike
 
-_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _MARGIN = 0.25
 _NUM_STEPS = 60
 
@@ -75,7 +76,7 @@ def draw_wells(
         points=wells,
         point_labels=[f"{share:.0%}" for share in found.wells.basins],
         paths=np.clip(project, [left, bottom], [right, top]),
-        floor=0.0 if found.wells.count else 0.2,
+        floor=0.0 if found.wells.num_wells else 0.2,
         title=title,
         labels=("first direction, ‖x‖ = 1 a unit", "second direction"),
         size=(5.2, 4.4),
@@ -85,12 +86,12 @@ def draw_wells(
 def describe_wells(found: HeadWells) -> str:
     """The message of the picture in one line."""
     wells = found.wells
-    if not wells.count:
+    if not wells.num_wells:
         share = wells.share("diverged")
         return f"No well: {share:.0%} of {len(wells.statuses)} starts fall without end"
-    if wells.count == 1:
+    if wells.num_wells == 1:
         return f"One well: {wells.basins[0]:.0%} of {len(wells.statuses)} starts end in it"
-    return f"{wells.count} wells: the deepest takes {wells.basins[0]:.0%} of the starts"
+    return f"{wells.num_wells} wells: the deepest takes {wells.basins[0]:.0%} of the starts"
 
 
 def wells_plane(found: HeadWells) -> tuple[np.ndarray, np.ndarray]:

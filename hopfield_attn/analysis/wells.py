@@ -49,7 +49,7 @@ class Wells(NamedTuple):
     ends: np.ndarray
 
     @property
-    def count(self) -> int:
+    def num_wells(self) -> int:
         """Number of wells that were found: no fewer exist, perhaps more."""
         return len(self.energies)
 
@@ -100,13 +100,17 @@ def find_wells(
     Example:
       >>> double_well = lambda x: jnp.sum((x**2 - 1.0) ** 2)
       >>> found = find_wells(double_well, jnp.array([[-2.0], [0.1], [0.0], [0.7]]), step_size=0.02)
-      >>> found.count, sorted(found.basins.tolist()), [STATUS_NAMES[k] for k in found.statuses][2]
+      >>> found.num_wells, sorted(found.basins.tolist()), [STATUS_NAMES[k] for k in found.statuses][2]
       (2, [0.25, 0.5], 'saddle')
       >>> [f"{depth:.2f}" for depth in found.depths]
       ['1.00', '1.00']
     """
     check_at_least(0, exclusive=True, separation=separation)
-    limits = {"max_steps": max_steps, "tolerance": tolerance, "backtracking": backtracking}
+    limits: dict[str, Any] = {
+        "max_steps": max_steps,
+        "tolerance": tolerance,
+        "backtracking": backtracking,
+    }
     ends = jax.jit(lambda starts: descend_all(energy_fn, starts, step_size=step_size, **limits))
     return group_ends(energy_fn, ends(jnp.asarray(starts)), separation=separation)
 
@@ -179,7 +183,8 @@ def cluster(
     check_rank(1, "starts", energies=energies, is_kept=is_kept)
     flat = states.reshape(len(states), -1)
     sizes = np.maximum(1.0, np.linalg.norm(flat, axis=1))
-    labels, firsts = np.full(len(flat), NO_WELL), []
+    firsts: list[int] = []
+    labels = np.full(len(flat), NO_WELL)
     for k in np.argsort(energies, kind="stable"):
         if not is_kept[k] or labels[k] != NO_WELL:
             continue

@@ -1,6 +1,7 @@
 """The report of a run: one HTML file, from its folder alone."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def _alphas(runs: dict[str, _Run]) -> list[Section]:
 def _speed(runs: dict[str, _Run]) -> Section:
     lines = [
         Line(name, [row["step"] for row in run.metrics],
-             [row.get("tokens_per_second") for row in run.metrics])
+             [row.get("tokens_per_second", math.nan) for row in run.metrics])
         for name, run in runs.items()
     ]  # fmt: skip
     chart = line_chart(

@@ -40,7 +40,7 @@ def test_one_token_is_a_double_well_that_is_solved_by_hand():
     for _ in range(200):
         z = r * alpha * np.tanh(r * z)
     depth = alpha * np.log(np.cosh(r * z)) - z**2 / 2
-    assert found.wells.count == 2
+    assert found.wells.num_wells == 2
     np.testing.assert_allclose(np.sort(found.wells.states.ravel()), [-z, z], rtol=1e-7)
     np.testing.assert_allclose(found.wells.energies, -depth, rtol=1e-12)
     np.testing.assert_allclose(found.wells.depths, depth, rtol=1e-12)
@@ -73,7 +73,7 @@ def test_a_convex_head_has_exactly_one_well(coupling):
         coupling=coupling, lam=3.0, gain=0.5, query=query, num_starts=16,
     )  # fmt: skip
     assert REGIME_NAMES[int(found.regime.status)] == "convex"
-    assert found.wells.count == 1
+    assert found.wells.num_wells == 1
     assert found.wells.basins.tolist() == [1.0]
     assert found.wells.depths.tolist() == [np.inf]
     assert found.wells.spectra[0, 0] > 0
@@ -99,7 +99,7 @@ def test_tokens_that_do_not_meet_are_bound_one_by_one():
         jnp.eye(3), 2.0 * jnp.eye(3), nonlinearity=nonlinearities.log_cosh(4.0), coupling="pooled",
         lam=0.0, gain=1.0, num_starts=96,
     )  # fmt: skip
-    assert found.wells.count == 8
+    assert found.wells.num_wells == 8
     names = {frozenset(bound) for bound in found.bound(["a", "b", "c"])}
     assert len(names) == 8
     assert found.bound(["a", "b", "c"])[0] != []  # the deepest binds all
@@ -115,7 +115,7 @@ def test_an_energy_without_a_minimum_is_reported_and_gives_no_well():
         coupling="pooled", lam=0.0, gain=1.0, num_starts=8,
     )  # fmt: skip
     assert REGIME_NAMES[int(found.regime.status)] == "unbounded"
-    assert found.wells.count == 0
+    assert found.wells.num_wells == 0
     assert found.wells.share("diverged") == 1.0
     assert all_finite(found)
 
