@@ -116,7 +116,7 @@ def head_wells(
             "max_steps": max_steps,
             "backtracking": backtracking,
         }
-        return descend_all(energy_of(A, y, F, lam), starts, **limits)
+        return descend_all(energy_of(A, y, F, lam), starts, step_size=step_size, **limits)
 
     ends = solve(weights, values, F, jnp.asarray(lam, values.dtype), starts)
     energy_fn = energy_of(weights, values, F, lam)

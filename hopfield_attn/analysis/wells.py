@@ -100,7 +100,7 @@ def find_wells(
     Example:
       >>> double_well = lambda x: jnp.sum((x**2 - 1.0) ** 2)
       >>> found = find_wells(double_well, jnp.array([[-2.0], [0.1], [0.0], [0.7]]), step_size=0.02)
-      >>> found.num_wells, sorted(found.basins.tolist()), [STATUS_NAMES[k] for k in found.statuses][2]
+      >>> found.num_wells, sorted(found.basins.tolist()), STATUS_NAMES[found.statuses[2]]
       (2, [0.25, 0.5], 'saddle')
       >>> [f"{depth:.2f}" for depth in found.depths]
       ['1.00', '1.00']
