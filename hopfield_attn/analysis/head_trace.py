@@ -76,9 +76,9 @@ def trace_heads(
     check_count(1, num_tokens=len(token_ids))
     names = tuple(str(token) for token in (token_ids if tokens is None else tokens))
     check_shape("tokens", jnp.zeros(len(names)), (len(token_ids),), "number of token_ids")
-    for layer, head in heads:
-        _check_index("layer", layer, len(encoder.layers))
-        _check_index("head", head, encoder.layers[layer].attention.num_heads)
+    for chosen, head in heads:
+        _check_index("layer", chosen, len(encoder.layers))
+        _check_index("head", head, encoder.layers[chosen].attention.num_heads)
     found: dict[tuple[int, int], HeadTrace] = {}
     x = encoder.embed(jnp.asarray(token_ids)[None])
     for index, block in enumerate(list(encoder.layers)[: 1 + max(k for k, _ in heads)]):

@@ -77,7 +77,7 @@ def test_wells_are_drawn_with_their_message(size, F, message):
     if size > 1:
         origin, basis = wells_plane(found)
         np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-12)
-    if found.wells.count > 2:
+    if found.wells.num_wells > 2:
         # The two lowest wells lie in the plane.
         rest = found.wells.states.reshape(-1, size)[:2] - origin
         np.testing.assert_allclose(rest @ basis.T @ basis, rest, atol=1e-9)

@@ -113,8 +113,8 @@ def _matrix(matrix: np.ndarray, tokens: Sequence[str], largest: float) -> Markup
         x, y = _LABELS + j * _CELL, _LABELS + i * _CELL
         value = float(matrix[i, j])
         color = cell_color(value / largest)
-        label = element("title", f"{tokens[i]} → {tokens[j]}: step T {value:+.4f}")
-        parts.append(element("rect", label, x=x, y=y, width=_CELL, height=_CELL, fill=color))
+        hint = element("title", f"{tokens[i]} → {tokens[j]}: step T {value:+.4f}")
+        parts.append(element("rect", hint, x=x, y=y, width=_CELL, height=_CELL, fill=color))
     strokes = [
         element(
             "line", x1=_LABELS + j * _CELL + 3, x2=_LABELS + (j + 1) * _CELL - 3,
