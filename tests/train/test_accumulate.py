@@ -54,6 +54,7 @@ def test_mean_over_parts_is_weighted_and_every_part_has_a_dropout_key_of_its_own
     assert accumulated(compute, num_rows, num_parts=1) is compute
 
 
+@pytest.mark.slow
 def test_layers_that_are_computed_again_draw_the_same_dropout(step):
     options = {"model_0_dropout_rate": 0.2, "model_0_attention_dropout_rate": 0.2}
     kept, again = step(**options), step(**options, model_0_remat=True)
