@@ -112,7 +112,6 @@ def head_wells(
     @jax.jit
     def solve(A: Array, y: Array, F: Nonlinearity, lam: Array, starts: Array) -> Ends:
         limits: dict[str, Any] = {
-            "step_size": step_size,
             "max_steps": max_steps,
             "backtracking": backtracking,
         }
