@@ -112,6 +112,7 @@ def get_defaults() -> config_dict.ConfigDict:
             eval_every=500,  # evaluation on the validation set; 0 is at the end only
             checkpoint_every=250,
             keep_checkpoints=2,
+            max_skipped_steps=10,  # in a row without a finite loss and gradient; then it stops
             tracking="",  # "tensorboard" or "wandb" as well, with the extra "tracking"
         ),
     )
