@@ -114,6 +114,7 @@ def get_defaults() -> config_dict.ConfigDict:
             checkpoint_every=250,
             keep_checkpoints=2,
             watchdog_seconds=0.0,  # without a step: end with the stacks of all threads; 0 is never
+            max_skipped_steps=10,  # in a row without a finite loss and gradient; then it stops
             tracking="",  # "tensorboard" or "wandb" as well, with the extra "tracking"
         ),
     )

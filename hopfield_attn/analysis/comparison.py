@@ -58,6 +58,8 @@ def _draw_losses(
         {"color": LINEAR_COLOR, "linestyle": (0, (4, 2))},
     )
     for rows, label, style in zip(runs, labels, styles, strict=True):
+        # Steps that were skipped have no loss.
+        rows = [row for row in rows if row["loss"] is not None]
         steps = np.array([row["step"] for row in rows])
         values = np.array([row["loss"] for row in rows])
         axes.plot(steps, values, alpha=0.2, linewidth=0.8, color=style["color"])

@@ -3,6 +3,7 @@
 Beside the arrays a checkpoint holds their checksums, and nothing is loaded that differs from them.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -315,4 +316,4 @@ def _first_line(error: BaseException) -> str:
 
 
 def _as_tree(state: TrainState) -> dict:
-    return {"step": state.step, "params": state.params, "opt_state": state.opt_state}
+    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +61,7 @@ class MetricsLog:
     """Appends one JSON object a logged step to ``metrics.jsonl``, and keeps a CSV of the same.
 
     Every row has ``step``, ``loss`` and ``loss_hex`` = ``float.hex(loss)``: losses of two runs are
-    equal when the hex strings are.
+    equal when the hex strings are. A value that is not finite is ``null``, as JSON has no NaN.
     """
 
     def __init__(
@@ -85,6 +86,10 @@ class MetricsLog:
     def write(self, step: int, loss: float, **values: float) -> None:
         """Appends one row."""
         row = {"step": step, "loss": loss, "loss_hex": float(loss).hex(), **values}
+        row = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
         self._rows.append(row)
         try:
             if self._writes:
@@ -151,6 +156,10 @@ class ProgressLog:
         self._task = self._progress.add_task(
             reporter.title, total=num_steps, completed=start_step, values="compiling"
         )
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        self._reporter.say(text)
 
     def advance(self, step: int) -> None:
         """Moves the bar to ``step``."""

@@ -2,8 +2,8 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +73,8 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
 
     Raises:
       Interrupted: after Ctrl-C or SIGTERM, with the current step saved.
-      FloatingPointError: if a loss that is logged, or precedes a checkpoint, is not finite.
+      FloatingPointError: if the loss or the gradient was not finite for
+        ``train.max_skipped_steps`` steps in a row; the state before them is saved.
       CheckpointError: if the last save failed, or every checkpoint is damaged.
       ValueError: if the config is not usable, or the checkpoints are those of another model.
     """
@@ -162,6 +163,7 @@ def _make_program(
         seed=config.seed,
         accumulate=config.train.accumulate,
         weight_fn=task.weight_fn,
+        max_skipped_steps=config.train.max_skipped_steps,
     )
     predict_step = make_predict_step(definition, task.predict_fn)
     size = round_up(config.train.eval_batch_size, mesh)
@@ -188,7 +190,8 @@ def check_train_config(config: Any) -> None:
     for name in ("num_steps", "batch_size", "eval_batch_size", "log_every", "checkpoint_every"):
         check_count(1, **{f"train.{name}": settings[name]})
     check_count(0, **{"train.eval_every": settings.eval_every, "seed": config.seed})
-    check_count(1, **{"train.keep_checkpoints": settings.keep_checkpoints})
+    for name in ("keep_checkpoints", "max_skipped_steps"):
+        check_count(1, **{f"train.{name}": settings[name]})
 
 
 def _run_steps(
@@ -203,6 +206,11 @@ def _run_steps(
     """Steps from ``state.step`` to the end; returns the last state and facts of this process."""
     settings, start, began = config.train, int(state.step), time.perf_counter()
     history = EvaluationHistory(workdir, start_step=start)
+    if int(state.skipped_in_a_row) >= settings.max_skipped_steps:
+        raise FloatingPointError(
+            f"the run ended at step {start}: the loss or the gradient was not finite for "
+            f"{int(state.skipped_in_a_row)} steps in a row; begin another one in a new run folder"
+        )
     if start:
         reporter.say(f"going on from step {start}")
     with ExitStack() as stack:
@@ -216,8 +224,15 @@ def _run_steps(
             ProgressLog(reporter, num_steps=settings.num_steps, start_step=start)
         )
         schedule = make_schedule(config.optimizer.to_dict(), num_steps=settings.num_steps)
-        meter = Meter(log, progress, schedule, log_every=settings.log_every)
+        meter = Meter(
+            log,
+            progress,
+            schedule,
+            log_every=settings.log_every,
+            max_skipped_steps=settings.max_skipped_steps,
+        )
         batches = stack.enter_context(closing(_batches(config, task, start)))
+        stack.enter_context(_saved_where_it_diverges(checkpoints, lambda: state))
         for done, batch in batches:
             state, metrics = program.advance(state, batch)
             meter.record(done, metrics, batch["mask"].size)
@@ -242,6 +257,18 @@ def _run_steps(
     facts: dict[str, Any] = {"wall_seconds": round(time.perf_counter() - began, 1)}
     facts |= {"tokens_per_second": meter.tokens_per_second, "history": history.rows}
     return state, facts
+
+
+@contextmanager
+def _saved_where_it_diverges(
+    checkpoints: Checkpoints, current: Callable[[], TrainState]
+) -> Iterator[None]:
+    """Saves the state of a run that ends as too many steps were skipped: it is finite."""
+    try:
+        yield
+    except FloatingPointError:
+        checkpoints.save(current())
+        raise
 
 
 def format_scores(scores: dict[str, float]) -> str:

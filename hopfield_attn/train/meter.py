@@ -1,7 +1,6 @@
 """Metrics of the steps: fetched after the next dispatch, so that logging never waits."""
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,12 +23,23 @@ class Meter:
         schedule: Callable[[int], Any],
         *,
         log_every: int,
+        max_skipped_steps: int = 10,
     ):
-        """Writes to ``log`` and ``progress`` every ``log_every`` steps."""
+        """Writes to ``log`` and ``progress`` every ``log_every`` steps.
+
+        Args:
+          log: gets the rows.
+          progress: shows them.
+          schedule: number of updates → learning rate.
+          log_every: steps a row.
+          max_skipped_steps: steps in a row without an update that end the run.
+        """
         self._log = log
         self._progress = progress
         self._schedule = schedule
         self._log_every = log_every
+        self._max_skipped_steps = max_skipped_steps
+        self._num_skipped = 0
         self._newest: tuple[int, dict[str, Any]] | None = None
         self._pending: tuple[int, dict[str, Any]] | None = None
         self._num_tokens = 0
@@ -53,16 +63,17 @@ class Meter:
         """Writes the metrics that wait, if any.
 
         Raises:
-          FloatingPointError: if one is not finite.
+          FloatingPointError: if too many steps in a row were skipped.
         """
         if self._pending is None:
             return
         done, metrics = self._pending
         self._pending = None
-        values = _finite_values(done, metrics)
-        loss = values.pop("loss")
+        values = self._checked_values(done, metrics)
+        loss, in_a_row = values.pop("loss"), values.pop("skipped_in_a_row")
         speed = self._speed()
-        values["learning_rate"] = float(self._schedule(done - 1))
+        num_updates = done - values["skipped_steps"] - (in_a_row == 0)
+        values["learning_rate"] = float(self._schedule(num_updates))
         self._log.write(done, loss, **values, tokens_per_second=speed)
         self._progress.show(done, loss, speed)
 
@@ -71,12 +82,11 @@ class Meter:
         """Leaves what happens inside (evaluations, saves) out of the speed; writes what waits.
 
         Raises:
-          FloatingPointError: if a metric of the newest step is not finite, logged or not: such a
-            state must not be saved.
+          FloatingPointError: if too many steps in a row were skipped, logged or not.
         """
         self.flush()
         if self._newest is not None:
-            _finite_values(*self._newest)
+            self._checked_values(*self._newest)
         began = time.perf_counter()
         yield
         if self._since is not None:
@@ -96,16 +106,25 @@ class Meter:
         self._restart_clock()
         return round(speed, 1)
 
+    def _checked_values(self, done: int, metrics: dict[str, Any]) -> dict[str, Any]:
+        values: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
+        for name in ("skipped_steps", "skipped_in_a_row"):
+            values[name] = int(values.get(name, 0))
+        num_skipped, in_a_row = values["skipped_steps"], values["skipped_in_a_row"]
+        if in_a_row >= self._max_skipped_steps:
+            raise FloatingPointError(
+                f"loss {values['loss']}, grad_norm {values['grad_norm']} at step {done}: not "
+                f"finite since step {done - in_a_row + 1}, and so without an update; the "
+                f"parameters of step {done - in_a_row} are saved. A smaller learning rate, fewer "
+                "steps T or a larger λ are the usual remedies, in a new run folder"
+            )
+        if num_skipped > self._num_skipped:
+            self._num_skipped = num_skipped
+            self._progress.say(
+                f"step {done}: {num_skipped} steps skipped so far, as their loss or gradient was "
+                "not finite"
+            )
+        return values
+
     def _restart_clock(self) -> None:
         self._since, self._num_tokens = time.perf_counter(), 0
-
-
-def _finite_values(done: int, metrics: dict[str, Any]) -> dict[str, float]:
-    values = {name: float(value) for name, value in metrics.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"{name} is {value} at step {done}; the last checkpoint is from before. "
-                "A smaller learning rate, fewer steps T or a larger λ are the usual remedies"
-            )
-    return values

@@ -19,14 +19,18 @@ class TrainState:
     Dropout keys and batches are functions of (seed, step), so nothing else has to be saved.
 
     Attributes:
-      step: number of updates made, int32.
+      step: number of batches used, int32.
       params: nested dict of arrays.
       opt_state: of the optax optimizer.
+      skipped_steps: steps so far whose loss or gradient was not finite, so without an update.
+      skipped_in_a_row: of them, those since the last update.
     """
 
     step: Any  # int32 (); also shapes and shardings, where JAX maps over a state
     params: PyTree
     opt_state: Any
+    skipped_steps: Any = dataclasses.field(default_factory=lambda: jnp.zeros((), jnp.int32))
+    skipped_in_a_row: Any = dataclasses.field(default_factory=lambda: jnp.zeros((), jnp.int32))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 
@@ -24,11 +25,16 @@ def make_train_step(
     seed: int,
     accumulate: int = 1,
     weight_fn: WeightFn = num_rows,
+    max_skipped_steps: int = 10,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Returns the compiled step: (state, batch) → (next state, metrics); the state is donated.
 
     Dropout of step s uses ``fold_in(key(seed), s)``, so a resumed run draws what an uninterrupted
     one does.
+
+    A step whose loss or gradient norm is not finite is skipped: parameters and optimizer state stay
+    as they are, bit by bit, and the step is counted. After ``max_skipped_steps`` in a row nothing
+    is updated any more, so that the state is the same whenever the host looks.
 
     Args:
       definition: the model.
@@ -38,6 +44,7 @@ def make_train_step(
       accumulate: parts of the batch whose gradients are computed one after the other, see
         :func:`hopfield_attn.train.accumulate.accumulated`.
       weight_fn: batch → what its loss weighs in the mean over the parts.
+      max_skipped_steps: steps in a row without an update after which there is none any more.
     """
 
     @jax.jit(donate_argnums=0)
@@ -55,9 +62,20 @@ def make_train_step(
         loss, grads = compute(state.params, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-        state = constrain_state(TrainState(state.step + 1, params, opt_state))
-        return state, constrain_whole(metrics)
+        norm = optax.tree.norm(grads)
+        is_used = jnp.isfinite(loss) & jnp.isfinite(norm)
+        is_used &= state.skipped_in_a_row < max_skipped_steps
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(is_used, new, old),
+            (params, opt_state),
+            (state.params, state.opt_state),
+        )
+        counts = {
+            "skipped_steps": state.skipped_steps + ~is_used,
+            "skipped_in_a_row": jnp.where(is_used, 0, state.skipped_in_a_row + 1),
+        }
+        state = constrain_state(TrainState(state.step + 1, params, opt_state, **counts))
+        return state, constrain_whole({"loss": loss, "grad_norm": norm, **counts})
 
     return train_step
 

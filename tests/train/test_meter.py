@@ -14,10 +14,13 @@ class Recorder:
     """Stands for the log and for the progress bar."""
 
     def __init__(self):
-        self.rows, self.shown, self.advanced = [], [], []
+        self.rows, self.shown, self.advanced, self.said = [], [], [], []
 
     def write(self, step, loss, **values):
         self.rows.append((step, loss, values))
+
+    def say(self, text):
+        self.said.append(text)
 
     def advance(self, step):
         self.advanced.append(step)
@@ -57,8 +60,8 @@ def recorder():
     return Recorder()
 
 
-def make_meter(recorder, *, log_every=1):
-    return Meter(recorder, recorder, lambda step: step / 10, log_every=log_every)
+def make_meter(recorder, *, log_every=1, **options):
+    return Meter(recorder, recorder, lambda step: step / 10, log_every=log_every, **options)
 
 
 def metrics_of(step, **changes):
@@ -108,23 +111,29 @@ class TestMeter:
         meter.flush()
         assert [row[0] for row in recorder.rows] == [1]
 
-    @pytest.mark.parametrize("bad", [math.nan, math.inf])
-    def test_loss_that_is_not_finite_stops_the_run_and_names_the_step(self, bad, recorder):
-        meter = make_meter(recorder)
-        meter.record(1, metrics_of(1), 1)
-        meter.record(2, metrics_of(2, loss=OnDevice(bad)), 1)
-        with pytest.raises(FloatingPointError, match=rf"loss is {bad} at step 2\b"):
-            meter.record(3, metrics_of(3), 1)
-        assert [row[0] for row in recorder.rows] == [1]
-
-    def test_state_after_a_gradient_that_is_not_finite_is_never_saved(self, recorder):
-        meter = make_meter(recorder, log_every=10)
-        meter.record(1, metrics_of(1), 1)
-        with meter.paused():
-            pass
-        meter.record(2, metrics_of(2, grad_norm=OnDevice(math.inf)), 1)
-        with pytest.raises(FloatingPointError, match="grad_norm is inf at step 2"), meter.paused():
-            pytest.fail("the state would be saved here")
+    def test_skipped_steps_are_said_once_and_too_many_in_a_row_stop_the_run(self, recorder):
+        meter = make_meter(recorder, max_skipped_steps=3)
+        for step, in_a_row in ((1, 0), (2, 1), (3, 2), (4, 0)):
+            bad = {"loss": OnDevice(math.nan)} if in_a_row else {}
+            counts = {"skipped_steps": min(step - 1, 2), "skipped_in_a_row": in_a_row}
+            meter.record(step, metrics_of(step, **bad, **counts), 1)
+        meter.flush()
+        assert [line.split(" skipped")[0] for line in recorder.said] == [
+            "step 2: 1 steps",
+            "step 3: 2 steps",
+        ]
+        # Two batches without an update: the schedule is two behind.
+        rates = [values["learning_rate"] for _, _, values in recorder.rows]
+        assert rates == [0.0, 0.1, 0.1, 0.1]
+        bad = {"loss": OnDevice(math.inf), "skipped_steps": 5, "skipped_in_a_row": 3}
+        meter.record(7, metrics_of(7, **bad), 1)
+        words = (
+            r"loss inf, grad_norm 7.5 at step 7: not finite since step 5\b.* of step 4 are saved"
+        )
+        with pytest.raises(FloatingPointError, match=words):
+            meter.record(8, metrics_of(8), 1)
+        with pytest.raises(FloatingPointError, match=words), meter.paused():
+            pytest.fail("an evaluation would begin here")
 
     def test_speed_is_tokens_over_seconds_without_compilation(self, recorder, clock):
         class Ready(OnDevice):

@@ -65,6 +65,7 @@ def test_every_logged_row_says_step_loss_speed_and_learning_rate(finished):
             "loss",
             "loss_hex",
             "grad_norm",
+            "skipped_steps",
             "learning_rate",
             "tokens_per_second",
         }
