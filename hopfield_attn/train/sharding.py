@@ -180,8 +180,8 @@ def leaf_spec(path: Any, shape: tuple[int, ...], sizes: Mapping[str, int]) -> Pa
 
     Example:
       >>> path = [jax.tree_util.DictKey(name) for name in ("attention", "query", "kernel")]
-      >>> leaf_spec(path, (64, 128), {"data": 1, "fsdp": 2, "tensor": 2, "context": 1})
-      PartitionSpec('fsdp', 'tensor')
+      >>> tuple(leaf_spec(path, (64, 128), {"data": 1, "fsdp": 2, "tensor": 2, "context": 1}))
+      ('fsdp', 'tensor')
     """
     names = [str(getattr(key, "key", key)) for key in path][-3:]
     axes: list[str | None] = [None] * len(shape)
