@@ -8,7 +8,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from hopfield_attn.files import replace_generated, write_text
+from experiments.page import update_page
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -40,12 +40,7 @@ def found_by(folder: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    text = README.read_text(encoding="utf-8")
-    updated = replace_generated(text, "ledger", ledger())
-    if "--check" in arguments:
-        return int(updated != text)
-    write_text(README, updated)
-    return 0
+    return update_page(README, {"ledger": ledger()}, check="--check" in arguments)
 
 
 if __name__ == "__main__":

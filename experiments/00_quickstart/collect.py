@@ -8,12 +8,12 @@ A run with a linear baseline gives two rows: itself and the baseline.
 """
 
 import json
-import math
-import statistics
 import sys
 from pathlib import Path
 
-from hopfield_attn.files import replace_generated, write_json, write_text
+from experiments.page import update_page
+from experiments.seeds import over_seeds
+from hopfield_attn.files import write_json
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -63,11 +63,11 @@ def table(task: str, files: list[dict]) -> str:
         values[heads] = [[r["evaluations"][s][m] for r in results] for s, m in columns]
         seeds = ", ".join(str(run["config"]["seed"]) for run in runs)
         speed, size = results[0]["tokens_per_second"], results[0]["num_parameters"]
-        cells = [*map(spread, values[heads]), f"{speed:,.0f}", f"{size:,}"]
+        cells = [*map(over_seeds, values[heads]), f"{speed:,.0f}", f"{size:,}"]
         lines.append("| " + " | ".join([f"`{heads}`", seeds, *cells]) + " |")
     mixed, linear = values.values()
     paired = [
-        spread([a - b for a, b in zip(*pair, strict=True)], sign="+")
+        over_seeds([a - b for a, b in zip(*pair, strict=True)], sign="+")
         for pair in zip(mixed, linear, strict=True)
     ]
     speeds = [runs[0]["result"]["tokens_per_second"] for runs in by_heads.values()]
@@ -93,28 +93,15 @@ def ledger_row() -> str:
             [pair[k]["result"]["evaluations"][split][name] for pair in pairs] for k in (0, 1)
         )
         values = [a - b for a, b in zip(mixed, linear, strict=True)]
-        parts.append(f"{task} {spread(values, sign='+')}")
+        parts.append(f"{task} {over_seeds(values, sign='+')}")
     return "mixed minus linear heads, accuracy: " + ", ".join(parts)
-
-
-def spread(values: list[float], sign: str = "") -> str:
-    """Mean, and the standard error where there are several."""
-    mean = f"{statistics.mean(values):{sign}.4f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
 
 
 def main(arguments: list[str]) -> int:
     check = "--check" in arguments
     for run in (argument for argument in arguments if argument != "--check"):
         collect(Path(run))
-    text = README.read_text(encoding="utf-8")
-    updated = replace_generated(text, "tables", tables())
-    if check:
-        return int(updated != text)
-    write_text(README, updated)
-    return 0
+    return update_page(README, {"tables": tables()}, check=check)
 
 
 if __name__ == "__main__":

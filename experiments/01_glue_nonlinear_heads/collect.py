@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 from scipy import stats
 
-from hopfield_attn.files import replace_generated, write_json, write_text
+from experiments.page import update_page
+from experiments.seeds import holm, over_seeds, p_value
+from hopfield_attn.files import write_json
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -101,22 +103,15 @@ def difference(arm: dict[int, dict], linear: dict[int, dict]) -> Difference:
     values = [arm[s]["value"] - linear[s]["value"] for s in sorted(arm.keys() & linear.keys())]
     num = len(values)
     mean = statistics.fmean(values) if values else math.nan
-    if num < 2:
-        return Difference(mean, math.nan, num, math.nan)
-    error = statistics.stdev(values) / math.sqrt(num)
-    p = float(2 * stats.t.sf(abs(mean) / error, num - 1)) if error else float(mean == 0)
-    return Difference(mean, error, num, p)
+    error = statistics.stdev(values) / math.sqrt(num) if num > 1 else math.nan
+    return Difference(mean, error, num, p_value(values))
 
 
-def counting(differences: dict[str, Difference], level: float = 0.05) -> set[str]:
+def counting(differences: dict[str, Difference]) -> set[str]:
     """The arms whose difference counts by Holm's rule over all six comparisons of the task."""
-    counted: set[str] = set()
-    known = sorted((d.p, arm) for arm, d in differences.items() if not math.isnan(d.p))
-    for rank, (p, arm) in enumerate(known):
-        if p > level / (len(ARMS) - 1 - rank):
-            break
-        counted.add(arm)
-    return counted
+    arms = ARMS[1:]
+    counts = holm([differences[arm].p if arm in differences else 1.0 for arm in arms])
+    return {arm for arm, is_counted in zip(arms, counts, strict=True) if is_counted}
 
 
 def task_table(task: str, arms: dict[str, dict[int, dict]]) -> str:
@@ -134,7 +129,7 @@ def task_table(task: str, arms: dict[str, dict[int, dict]]) -> str:
     for arm in (a for a in ARMS if a in arms):
         runs = arms[arm]
         seeds = ", ".join(map(str, sorted(runs)))
-        cells = [arm, seeds, spread([run["value"] for run in runs.values()])]
+        cells = [arm, seeds, over_seeds([run["value"] for run in runs.values()])]
         if arm == LINEAR:
             cells += ["", "", "", ""]
         else:
@@ -147,14 +142,6 @@ def task_table(task: str, arms: dict[str, dict[int, dict]]) -> str:
             ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def spread(values: list[float]) -> str:
-    """Mean, and the standard error where there are several."""
-    mean = f"{statistics.fmean(values):.4f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
 
 
 def alphas(values: list[float]) -> str:
@@ -179,6 +166,8 @@ def cost_table() -> str:
 def tables() -> str:
     """What stands between the marks of the README."""
     results = read_results()
+    if not results:
+        return "Not run yet."
     done = sum(len(runs) for arms in results.values() for runs in arms.values())
     total = len(TASKS) * len(ARMS) * SEEDS_ASKED
     parts = [] if done == total else [f"**{done} of {total} runs are finished.**"]
@@ -240,13 +229,10 @@ def main(arguments: list[str]) -> int:
     check = "--check" in arguments
     for folder in (argument for argument in arguments if argument != "--check"):
         collect(Path(folder))
-    text = README.read_text(encoding="utf-8")
-    updated = replace_generated(text, "tables", tables())
-    if check:
-        return int(updated != text)
-    write_text(README, updated)
-    draw()
-    return 0
+    code = update_page(README, {"tables": tables()}, check=check)
+    if not check and read_results():
+        draw()
+    return code
 
 
 if __name__ == "__main__":

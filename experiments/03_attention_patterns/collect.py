@@ -6,16 +6,16 @@ python experiments/03_attention_patterns/collect.py --check  # exit 1 if the tab
 """
 
 import json
-import math
 import statistics
 import sys
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
-from scipy import stats
 
-from hopfield_attn.files import replace_generated, write_json, write_text
+from experiments.page import update_page
+from experiments.seeds import holm, over_seeds, p_value
+from hopfield_attn.files import write_json
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -93,30 +93,10 @@ def accuracy_at(run: dict, seconds: float) -> float:
     return before[-1] if before else 0.0
 
 
-def holm(p_values: list[float]) -> list[bool]:
-    """Which of several comparisons count at 5 % together, by Holm's rule."""
-    counts = [False] * len(p_values)
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    for rank, index in enumerate(order):
-        if p_values[index] > 0.05 / (len(p_values) - rank):
-            break
-        counts[index] = True
-    return counts
-
-
 def differences(runs: dict[int, dict], linear: dict[int, dict]) -> list[float]:
     """Of the test accuracies, seed by seed."""
     seeds = sorted(runs.keys() & linear.keys())
     return [runs[s]["test_accuracy"] - linear[s]["test_accuracy"] for s in seeds]
-
-
-def p_value(paired: list[float]) -> float:
-    """Of the two-sided t test for a mean of 0; 1 where it says nothing."""
-    if len(paired) < 2:
-        return 1.0
-    if len(set(paired)) == 1:
-        return 1.0 if paired[0] == 0 else 0.0
-    return float(stats.ttest_1samp(paired, 0.0).pvalue)
 
 
 def table(task: str, runs: list[dict]) -> str:
@@ -130,7 +110,9 @@ def table(task: str, runs: list[dict]) -> str:
     for name, group in settings.items():
         cells = setting_cells(list(group.values()), linear)
         difference = (
-            spread(paired[name], sign="+") + " *" * counts[name] if paired.get(name) else ""
+            over_seeds(paired[name], sign="+", digits=3) + " *" * counts[name]
+            if paired.get(name)
+            else ""
         )
         lines.append("| " + " | ".join([name, *cells[:2], difference, *cells[2:]]) + " |")
     first = runs[0]
@@ -157,23 +139,15 @@ def setting_cells(group: list[dict], linear: dict[int, dict]) -> list[str]:
     seconds = [steps / run["steps_per_second"] for steps, run in reached if run["steps_per_second"]]
     return [
         str(len(group)),
-        spread([run["test_accuracy"] for run in group]),
-        spread(at_time) if at_time else "–",
+        over_seeds([run["test_accuracy"] for run in group], digits=3),
+        over_seeds(at_time, digits=3) if at_time else "–",
         str(len(reached)),
         f"{statistics.median(samples):,.0f}" if samples else "–",
         f"{statistics.median(seconds):,.1f}" if seconds else "–",
         f"{statistics.median(speeds):,.1f}",
-        spread([max(values) for values in masses]),
-        spread([statistics.fmean(values) for values in masses]),
+        over_seeds([max(values) for values in masses], digits=3),
+        over_seeds([statistics.fmean(values) for values in masses], digits=3),
     ]
-
-
-def spread(values: list[float], sign: str = "") -> str:
-    """Mean, and the standard error where there are several."""
-    mean = f"{statistics.fmean(values):{sign}.3f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.3f}"
 
 
 def draw(results: dict[str, list[dict]], path: Path) -> None:
@@ -204,15 +178,11 @@ def main(arguments: list[str]) -> int:
     for runs in (argument for argument in arguments if argument != "--check"):
         collect(Path(runs))
     results = read_results()
-    text = README.read_text(encoding="utf-8")
     tables = "\n\n".join(table(task, runs) for task, runs in results.items())
-    updated = replace_generated(text, "tables", tables or "Not run yet.")
-    if check:
-        return int(updated != text)
-    write_text(README, updated)
-    if results:
+    code = update_page(README, {"tables": tables or "Not run yet."}, check=check)
+    if results and not check:
         draw(results, HERE / "accuracy.png")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

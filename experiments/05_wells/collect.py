@@ -9,7 +9,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from hopfield_attn.files import replace_generated, write_text
+from experiments.page import update_page
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -109,12 +109,7 @@ def ledger_row() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    text = README.read_text(encoding="utf-8")
-    updated = replace_generated(text, "tables", tables())
-    if "--check" in arguments:
-        return int(updated != text)
-    write_text(README, updated)
-    return 0
+    return update_page(README, {"tables": tables()}, check="--check" in arguments)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def label(setting: Mapping[str, Any]) -> str:
     return " ".join(f"`{key}={value}`" for key, value in setting.items()) or "the config"
 
 
-def spread(statistic: Mapping[str, Any] | None, *, sign: str = "") -> str:
+def spread(statistic: Mapping[str, Any] | None, *, sign: str = "", digits: int = 4) -> str:
     """Mean ± standard error of one of the summary's statistics; the error of one run is unknown.
 
     Example:
@@ -56,7 +56,8 @@ def spread(statistic: Mapping[str, Any] | None, *, sign: str = "") -> str:
     if statistic is None:
         return _ABSENT
     error = statistic["standard_error"]
-    return f"{statistic['mean']:{sign}.4f}" + ("" if error is None else f" ± {error:.4f}")
+    mean = f"{statistic['mean']:{sign}.{digits}f}"
+    return mean if error is None else f"{mean} ± {error:.{digits}f}"
 
 
 def _values_table(settings: Sequence[Mapping[str, Any]]) -> str:
