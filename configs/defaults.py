@@ -33,6 +33,9 @@ def get_defaults() -> config_dict.ConfigDict:
             validation_fraction=0.02,  # mlm: documents for the evaluations during the run
             test_fraction=0.02,  # mlm: documents for the evaluation at the end
             max_train_examples=0,  # tasks in a folder: the first N of the training split; 0 is all
+            # glue: batches of rows of similar length, cut to a multiple of so many tokens; 0 is
+            # rows of data.length, in any order.
+            length_multiple=0,
             stride=128,  # qa, quality, scrolls: tokens from one window start to the next
             num_windows=1,  # quality, scrolls: windows of a document; 1 is one long window
             max_question_tokens=64,  # qa: a question is cut after these

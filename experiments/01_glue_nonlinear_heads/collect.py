@@ -49,10 +49,14 @@ ARMS = [LINEAR] + [
 
 
 def collect(folder: Path) -> None:
-    """Writes results/TASK.json: what every finished run in ``folder`` found."""
+    """Adds to results/TASK.json what every finished run in ``folder`` found."""
+    earlier = read_results()
     for task, subject in TASKS.items():
-        finished = sorted(folder.glob(f"{task}-*/*/result.json"))
-        rows = [row(path.parent, subject) for path in finished]
+        arms = earlier.get(task, {})
+        for path in folder.glob(f"{task}-*/*/result.json"):
+            found = row(path.parent, subject)
+            arms.setdefault(found["arm"], {})[found["seed"]] = found
+        rows = [arms[arm][seed] for arm in ARMS if arm in arms for seed in sorted(arms[arm])]
         if rows:
             RESULTS.mkdir(exist_ok=True)
             write_json(RESULTS / f"{task}.json", {"task": task, "runs": rows})

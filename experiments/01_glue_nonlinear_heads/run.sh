@@ -17,7 +17,7 @@ sweep() {
   shift 6
   "$here/scripts/sweep" --config="$here/configs/finetune.py:task=$task" --workdir="$runs/$task-$coupling" \
     --config.model.pretrained="$bert" --config.data.dir="$glue" --config.data.max_train_examples="$rows" \
-    --config.data.length="$length" --config.train.num_steps="$steps" --config.model.coupling="$coupling" \
+    --config.data.length="$length" --config.data.length_multiple=8 --config.train.num_steps="$steps" --config.model.coupling="$coupling" \
     "$@" "seed=$seeds" "model.heads=$heads"
 }
 

@@ -17,7 +17,16 @@ from hopfield_attn.files import replace_generated, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
-FLOOR = HERE / "results" / "floor.json"
+FLOORS = sorted((HERE / "results").glob("floor-*.json"))
+AIMS = {
+    (1024, 1, "forward"): 0.70,
+    (1024, 3, "forward"): 1.2,
+    (1024, 7, "forward"): 2.5,
+    (1024, 1, "forward_backward"): 1.35,
+    (1024, 3, "forward_backward"): 2.15,
+    (1024, 7, "forward_backward"): 4.0,
+}
+"""(n, T, direction) → the ratio that was aimed at before any of this was written."""
 PICTURES = HERE / "pictures"
 CAPTIONS = {
     "ratio_over_length": "Time relative to jax.nn attention over the length",
@@ -43,7 +52,7 @@ def collect(folder: Path) -> None:
 
 def profiles() -> dict[str, dict]:
     """Name → profile, of everything in results/."""
-    paths = sorted(set((HERE / "results").glob("*.json")) - {FLOOR})
+    paths = sorted(set((HERE / "results").glob("*.json")) - set(FLOORS))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
@@ -76,27 +85,33 @@ def tables() -> str:
     return "\n\n".join(parts) or "Not run yet."
 
 
-def floor_table() -> str:
-    """The forward pass beside its products alone."""
-    if not FLOOR.is_file():
-        return "Not run yet."
-    found = json.loads(FLOOR.read_text(encoding="utf-8"))
-    times, floors, shape = found["median_ms"], found["floor_ms"], found["shape"]
+def floor_tables() -> str:
+    """Every program beside its products alone, one table a machine."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in FLOORS]
+    return "\n\n".join(floor_table(one) for one in found) or "Not run yet."
+
+
+def floor_table(found: dict) -> str:
+    """The rows of one results/floor-VERSION.json."""
+    shape = found["shape"]
     lines = [
-        f"{title_of(found['machine'])}; n = {shape['n']}, b·h = {shape['batch_heads']}, "
-        f"d = {shape['d']}, {shape['dtype']}. A large square product runs at "
-        f"{found['gflops']:.0f} GFLOP/s; the exponential takes {times['exponential']:.1f} ms, "
-        f"`jax.nn.dot_product_attention` {times['jax.nn']:.1f} ms.",
+        f"{title_of(found['machine'])}; b·h = {shape['batch_heads']}, d = {shape['d']}, "
+        f"{shape['dtype']}. A large square product runs at {found['gflops']:.0f} GFLOP/s, a copy "
+        f"at {found['copy_gigabytes_a_second']:.0f} GB/s.",
         "",
-        "| steps | forward, ms | 2T + 2 products and one exponential at that speed, ms | share |"
-        " forward / jax.nn | floor / jax.nn |",
-        "|" + " --- |" * 6,
+        "| n | T | direction | ms | products | their ms | their bytes, ms | exponential, ms "
+        "| floor | ratio to `jax.nn` | floor's ratio | aim |",
+        "|" + " --- |" * 12,
     ]
-    for name, floor in floors.items():
-        own, plain = times[name], times["jax.nn"]
+    for row in found["rows"]:
+        floor = row["products_ms"] + row["exponential_ms"]
+        own, plain = row["ms"], row["jax_nn_ms"]
+        aim = AIMS.get((row["n"], row["T"], row["direction"]))
         lines.append(
-            f"| {name} | {own:.1f} | {floor:.1f} | {floor / own:.0%} "
-            f"| {own / plain:.2f} | {floor / plain:.2f} |"
+            f"| {row['n']} | {row['T']} | {row['direction'].replace('_', ' + ')} | {own:.1f} "
+            f"| {row['products']:.1f} | {row['products_ms']:.1f} | {row['bytes_ms']:.1f} "
+            f"| {row['exponential_ms']:.1f} | {floor / own:.0%} | {own / plain:.2f} "
+            f"| {floor / plain:.2f} | {'–' if aim is None else f'{aim:.2f}'} |"
         )
     return "\n".join(lines)
 
@@ -132,7 +147,7 @@ def main(arguments: list[str]) -> int:
         collect(Path(folder))
     text = README.read_text(encoding="utf-8")
     updated = replace_generated(text, "tables", tables())
-    updated = replace_generated(updated, "floor", floor_table())
+    updated = replace_generated(updated, "floor", floor_tables())
     if check:
         expected = {
             file for name, found in profiles().items() for file in picture_names(name, found)

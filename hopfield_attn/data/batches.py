@@ -46,6 +46,17 @@ def make_batches(
       >>> batches[10**6].shape
       (2,)
     """
+    check_source(source, batch_size=batch_size, seed=seed)
+    # Through `.seed`, not `.shuffle(seed)`: that one uses seed + epoch, which makes epoch 1 of
+    # seed 0 the same as epoch 0 of seed 1.
+    dataset = grain.MapDataset.source(source).seed(operator.index(seed)).shuffle()
+    if transform is not None:
+        dataset = dataset.random_map(transform)
+    return dataset.repeat().batch(batch_size, drop_remainder=True, batch_fn=stack_elements)
+
+
+def check_source(source: RandomAccess[Any], *, batch_size: int, seed: int) -> None:
+    """Raises ``ValueError`` for numbers out of range, or more rows in a batch than there are."""
     _check_batch_size(batch_size)
     if operator.index(seed) < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
@@ -53,12 +64,6 @@ def make_batches(
         raise ValueError(
             f"batch_size is {batch_size}, but the source has only {len(source)} elements"
         )
-    # Through `.seed`, not `.shuffle(seed)`: that one uses seed + epoch, which makes epoch 1 of
-    # seed 0 the same as epoch 0 of seed 1.
-    dataset = grain.MapDataset.source(source).seed(operator.index(seed)).shuffle()
-    if transform is not None:
-        dataset = dataset.random_map(transform)
-    return dataset.repeat().batch(batch_size, drop_remainder=True, batch_fn=stack_elements)
 
 
 def iterate_batches(

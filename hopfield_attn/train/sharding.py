@@ -75,11 +75,12 @@ def check_layout(config: Any, *, num_devices: int) -> None:
             f"train.batch_size must be a multiple of {rows}, mesh.data × mesh.fsdp × "
             f"train.accumulate; got {config.train.batch_size}"
         )
-    if config.data.length % sizes[CONTEXT]:
-        raise ValueError(
-            f"data.length must be a multiple of mesh.context={sizes[CONTEXT]}; "
-            f"got {config.data.length}"
-        )
+    for name in ("length", "length_multiple"):
+        if config.data[name] % sizes[CONTEXT]:
+            raise ValueError(
+                f"data.{name} must be a multiple of mesh.context={sizes[CONTEXT]}; "
+                f"got {config.data[name]}"
+            )
     model = config.model
     if model.mlp_width % sizes[TENSOR]:
         raise ValueError(

@@ -45,6 +45,21 @@ def glue_config(make_config, folder, task, **changes):
     return make_config(settings | changes)
 
 
+def test_glue_batches_of_similar_length_are_cut(make_config, glue_folder, tmp_path):
+    changes = {"data.length": 64, "data.length_multiple": 8, "train.batch_size": 4}
+    task = make_task(glue_config(make_config, glue_folder, "sst2", **changes), tmp_path)
+    batch = task.batches[0]
+    length = batch["tokens"].shape[1]
+    assert length % 8 == 0
+    assert length < 64
+    assert np.any(batch["mask"][:, length - 8 :])
+    assert {name: batch[name].shape for name in ("mask", "token_types", "labels")} == {
+        "mask": (4, length),
+        "token_types": (4, length),
+        "labels": (4,),
+    }
+
+
 @pytest.fixture(scope="module")
 def mlm(make_config, tmp_path_factory):
     """A masked-language task on a small text, its model, and the run folder."""

@@ -10,7 +10,8 @@ from hopfield_attn.checks import check_choice
 from hopfield_attn.data import glue, glue_encoding
 from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.glue_hub import HUB_PREFIX, read_glue_hub
-from hopfield_attn.data.source import RandomAccess
+from hopfield_attn.data.length_groups import make_length_batches
+from hopfield_attn.data.source import ArraySource
 from hopfield_attn.models.registry import make_classifier
 from hopfield_attn.train.accumulate import num_rows
 from hopfield_attn.train.losses import mean_squared_error
@@ -37,13 +38,13 @@ def glue_task(config: Any, workdir: Path) -> Task:
     texts = [text for e in train for text in (e.sentence1, e.sentence2) if text]
     tokenizer = run_tokenizer(texts, config, workdir)
 
-    def encode(examples: list) -> RandomAccess[Any]:
+    def encode(examples: list) -> ArraySource:
         return glue_encoding.encode_examples(tokenizer, examples, length=data.length)
 
     is_score = task.label_names is None
     labels = np.array([e.label for examples in splits.values() for e in examples])
     return Task(
-        batches=make_batches(encode(train), batch_size=config.train.batch_size, seed=config.seed),
+        batches=_make_batches(encode(train), config),
         evaluation_sets={split: encode(examples) for split, examples in splits.items()},
         watched_set=next(iter(splits)),
         make_model=glue_model(data, data.vocab_size),
@@ -57,6 +58,13 @@ def glue_task(config: Any, workdir: Path) -> Task:
             "bad_rows": [line for _, skipped in found.values() for line in skipped],
         },
     )
+
+
+def _make_batches(source: ArraySource, config: Any) -> Any:
+    size, multiple = config.train.batch_size, config.data.length_multiple
+    if not multiple:
+        return make_batches(source, batch_size=size, seed=config.seed)
+    return make_length_batches(source, batch_size=size, seed=config.seed, multiple=multiple)
 
 
 def glue_model(data: Any, vocab_size: int | None) -> ModelMaker:
