@@ -8,7 +8,6 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
 
-from hopfield_attn.checks import check_choice
 from hopfield_attn.ops.partition import BATCH
 from hopfield_attn.train.flops import step_flops
 from hopfield_attn.train.main import check_heads
@@ -17,7 +16,7 @@ from hopfield_attn.train.pretrained import adopt_pretrained
 from hopfield_attn.train.sharding import check_layout, leaf_spec, make_mesh
 from hopfield_attn.train.state import init_state, split_model
 from hopfield_attn.train.step import make_train_step
-from hopfield_attn.train.tasks import INPUTS, make_model
+from hopfield_attn.train.tasks import make_blueprint
 from hopfield_attn.typing import PyTree
 
 
@@ -51,7 +50,7 @@ def dry_run(config: Any, *, console: Console | None = None) -> Estimate:
       console: where to print; ``None`` is the terminal.
 
     Raises:
-      ValueError: if the config is not usable, or for a task whose data say what it reads.
+      ValueError: if the config is not usable.
     """
     adopt_pretrained(config)
     check_heads(config)
@@ -65,35 +64,34 @@ def dry_run(config: Any, *, console: Console | None = None) -> Estimate:
 
 def estimate_step(config: Any) -> Estimate:
     """Compiles the step from shapes alone; arguments as of :func:`dry_run`."""
-    check_choice("task, for a dry run,", config.task, INPUTS)
     mesh = make_mesh(config.mesh.to_dict())
-    inputs = INPUTS[config.task](config.data)
-    vocab_size = config.data.vocab_size
-    model = nnx.eval_shape(lambda: make_model(config, vocab_size=vocab_size))
+    blueprint = make_blueprint(config)
+    model = nnx.eval_shape(lambda: blueprint.make_model(config.model.to_dict(), config.seed))
     definition, params = split_model(model)
     optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
     # Compiled functions can be lowered; the type of a step does not say so.
     step: Any = make_train_step(
         definition,
-        inputs.loss_fn,
+        blueprint.loss_fn,
         optimizer,
         seed=config.seed,
         accumulate=config.train.accumulate,
-        weight_fn=inputs.weight_fn,
+        weight_fn=blueprint.weight_fn,
     )
     state = jax.eval_shape(lambda params: init_state(params, optimizer), params)
     split = NamedSharding(mesh, PartitionSpec(BATCH))
     batch = {
         name: jax.ShapeDtypeStruct((config.train.batch_size, *row.shape), row.dtype, sharding=split)
-        for name, row in inputs.rows.items()
+        for name, row in blueprint.rows.items()
     }
     with jax.set_mesh(mesh):
         compiled = step.lower(_placed(state, mesh), batch).compile()
+    *sequences, length = blueprint.rows["tokens"].shape
     memory, costs = compiled.memory_analysis(), compiled.cost_analysis() or {}
     return Estimate(
         num_parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
         mesh=dict(mesh.shape),
-        model_flops=step_flops(config, length=inputs.rows["tokens"].shape[0]),
+        model_flops=step_flops(config, length=length, num_sequences=math.prod(sequences)),
         compiled_flops=float(costs.get("flops", math.nan)),
         state_bytes=memory.argument_size_in_bytes,
         temporary_bytes=memory.temp_size_in_bytes,

@@ -34,7 +34,7 @@ def evaluate_run(config: Any, workdir: Path, *, sets: Sequence[str] = ()) -> dic
     # Without it the task would train another one.
     load_run_tokenizer(config, workdir)
     task = make_task(_with_little_training_data(config), tokenizer_folder(workdir))
-    run = load_run(config, workdir, task=task)
+    run = load_run(config, workdir)
     for name in sets:
         check_choice("the evaluation set", name, task.evaluation_sets)
     predict_step = make_predict_step(run.definition, task.predict_fn)

@@ -22,7 +22,7 @@ def export_run(config: Any, workdir: Path, target: Path) -> int:
     Raises:
       FileExistsError: the target holds a model already.
       FileNotFoundError: the run has saved nothing.
-      ValueError: for a pre-norm encoder, and for a task whose model needs its data.
+      ValueError: for a pre-norm encoder.
     """
     if (target / "config.json").exists():
         raise FileExistsError(f"{target}: has a config.json; name a new folder")

@@ -43,7 +43,7 @@ def encoder_flops(model: Mapping[str, Any], *, length: int) -> int:
     return total
 
 
-def step_flops(config: Any, *, length: int) -> int:
+def step_flops(config: Any, *, length: int, num_sequences: int = 1) -> int:
     """Operations of a training step on the whole batch: forward and reverse, of all devices.
 
     The head of a masked-language model is counted, (w² + w·vocabulary) a masked token; that of a
@@ -52,10 +52,11 @@ def step_flops(config: Any, *, length: int) -> int:
     Args:
       config: a training config.
       length: tokens of a sequence.
+      num_sequences: of an example: a row for every choice and window.
     """
     sequence = encoder_flops(config.model.to_dict(), length=length)
     if config.task == "mlm":
         width = config.model.width
         slots = round(length * config.data.mask_rate)
         sequence += 2 * slots * width * (width + config.data.vocab_size)
-    return (1 + BACKWARD) * config.train.batch_size * sequence
+    return (1 + BACKWARD) * config.train.batch_size * num_sequences * sequence

@@ -79,7 +79,7 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
       ValueError: if the config is not usable, or the checkpoints are those of another model.
     """
     check_train_config(config)
-    model = task.make_model(config.model.to_dict(), config.seed)
+    model = task.blueprint.make_model(config.model.to_dict(), config.seed)
     definition, params = split_model(model)
     optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
     check_layout(config, num_devices=jax.device_count())
@@ -158,11 +158,11 @@ def _make_program(
 ) -> Program:
     train_step = make_train_step(
         definition,
-        task.loss_fn,
+        task.blueprint.loss_fn,
         optimizer,
         seed=config.seed,
         accumulate=config.train.accumulate,
-        weight_fn=task.weight_fn,
+        weight_fn=task.blueprint.weight_fn,
         max_skipped_steps=config.train.max_skipped_steps,
     )
     predict_step = make_predict_step(definition, task.predict_fn)

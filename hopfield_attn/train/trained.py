@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from hopfield_attn.data.tokenizer import load_tokenizer
 from hopfield_attn.train.checkpoint import restore_params
 from hopfield_attn.train.state import ModelDefinition, split_model
-from hopfield_attn.train.tasks import Task, make_model
+from hopfield_attn.train.tasks import make_model
 from hopfield_attn.typing import PyTree
 
 TASKS_WITHOUT_TEXT = ("synthetic",)
@@ -34,26 +34,20 @@ class TrainedRun:
     step: int
 
 
-def load_run(config: Any, workdir: Path, *, task: Task | None = None) -> TrainedRun:
-    """Loads the model of a run, finished or not.
+def load_run(config: Any, workdir: Path) -> TrainedRun:
+    """Loads the model of a run, finished or not; no data is read.
 
     Args:
       config: the config of the run, from its ``config.json``; what does not change the parameters
         may be set anew.
       workdir: the run folder, or the ``baseline`` folder in one.
-      task: of the run, if it was made already; ``None`` makes the model without any data, which
-        the tasks of :data:`hopfield_attn.train.tasks.MODELS` can.
 
     Raises:
       FileNotFoundError: the tokenizer is missing, or no step was saved.
       ValueError: the config is that of a model with other parameters.
     """
     tokenizer = load_run_tokenizer(config, workdir)
-    if task is None:
-        model = make_model(config, vocab_size=config.data.vocab_size)
-    else:
-        model = task.make_model(config.model.to_dict(), config.seed)
-    definition, initial = split_model(model)
+    definition, initial = split_model(make_model(config))
     step, params = restore_params(workdir / "checkpoints", initial)
     return TrainedRun(config, tokenizer, definition, params, step)
 

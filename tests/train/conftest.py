@@ -1,6 +1,5 @@
 """Fixtures of the training tests: a tiny recall run, and a cache of compiled programs."""
 
-import dataclasses
 import io
 import os
 from collections.abc import Callable
@@ -15,7 +14,9 @@ from rich.console import Console
 from configs.defaults import get_defaults
 from hopfield_attn.train import loop
 from hopfield_attn.train.run_folder import open_run_folder
+from hopfield_attn.train.step import LossFn
 from hopfield_attn.train.tasks import make_task
+from tests.train.blueprints import with_loss
 
 # One of two heads is non-linear and dropout is on: what a resumed run must repeat bit by bit.
 TINY = {
@@ -87,9 +88,11 @@ def quiet() -> Console:
 def train() -> Callable[..., loop.TrainedModel]:
     """(config, folder) → trained model, made as ``hopfield_attn.train.main.run`` does."""
 
-    def train(config: Any, workdir: Path, **changes: Any) -> loop.TrainedModel:
+    def train(config: Any, workdir: Path, *, loss_fn: LossFn | None = None) -> loop.TrainedModel:
         open_run_folder(workdir, config)
-        task = dataclasses.replace(make_task(config, workdir), **changes)
+        task = make_task(config, workdir)
+        if loss_fn is not None:
+            task = with_loss(task, loss_fn)
         return loop.train(config, workdir, task, title="tiny", console=Console(file=io.StringIO()))
 
     return train

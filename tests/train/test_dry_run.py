@@ -10,7 +10,8 @@ from configs.defaults import get_defaults
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.dry_run import dry_run
 from hopfield_attn.train.flops import encoder_flops, step_flops
-from hopfield_attn.train.tasks import INPUTS, make_task
+from hopfield_attn.train.tasks import make_model, make_task
+from tests.train.blueprints import check_rows
 from tests.train.device_layouts import CONFIG
 
 
@@ -23,13 +24,7 @@ def mlm_config():
 @pytest.mark.parametrize("task", ["mlm", "synthetic"])
 def test_step_reads_what_the_batches_have(task, make_config, tmp_path):
     config = mlm_config() if task == "mlm" else make_config()
-    made = make_task(config, tmp_path)
-    batch = made.batches[0]
-    rows = INPUTS[task](config.data).rows
-    assert rows.keys() <= batch.keys()
-    for name, row in rows.items():
-        assert (row.shape, row.dtype) == (batch[name].shape[1:], batch[name].dtype), name
-    assert INPUTS[task](config.data).loss_fn is made.loss_fn
+    check_rows(make_task(config, tmp_path))
 
 
 def test_parameters_are_counted_and_no_data_is_read(tmp_path, monkeypatch):
@@ -38,9 +33,7 @@ def test_parameters_are_counted_and_no_data_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     console = Console(file=io.StringIO(), width=200)
     found = dry_run(config, console=console)
-    from hopfield_attn.train.tasks import make_model
-
-    assert found.num_parameters == num_parameters(make_model(config, vocab_size=512))
+    assert found.num_parameters == num_parameters(make_model(config))
     # Parameters and two moments, float32; the batch is small.
     assert found.state_bytes == pytest.approx(12 * found.num_parameters, rel=0.05)
     assert found.temporary_bytes > 0
@@ -65,11 +58,3 @@ def test_operations_of_non_linear_heads_grow_by_two_products_a_step():
     whole = step_flops(config, length=16)
     config.train.batch_size *= 2
     assert step_flops(config, length=16) == 2 * whole
-
-
-@pytest.mark.core
-def test_task_whose_data_say_what_it_reads_is_an_error():
-    config = mlm_config()
-    config.task = "qa"
-    with pytest.raises(ValueError, match="for a dry run, must be one of 'mlm'"):
-        dry_run(config)

@@ -6,7 +6,7 @@ from hopfield_attn.data.source import ArraySource
 from hopfield_attn.train.evaluate import evaluate
 from hopfield_attn.train.state import split_model
 from hopfield_attn.train.step import make_predict_step
-from hopfield_attn.train.tasks import Task, make_task
+from hopfield_attn.train.tasks import Blueprint, Task, make_task
 
 pytestmark = pytest.mark.core
 
@@ -33,8 +33,7 @@ def make_recording_task(source: ArraySource) -> tuple[Task, dict]:
         batches=None,
         evaluation_sets={"validation": source, "other": make_source(2)},
         watched_set="validation",
-        make_model=lambda config, seed: None,
-        loss_fn=lambda model, batch, rngs: None,
+        blueprint=Blueprint(lambda config, seed: None, lambda model, batch, rngs: None, {}),
         predict_fn=lambda model, batch: {},
         score_fn=score,
         main_metric="mean",
@@ -84,7 +83,7 @@ def test_the_set_that_is_asked_for_is_scored():
 def test_accuracy_of_a_model_is_that_of_its_predictions_one_by_one(make_config, tmp_path):
     config = make_config()
     task = make_task(config, tmp_path)
-    model = task.make_model(config.model.to_dict(), 0)
+    model = task.blueprint.make_model(config.model.to_dict(), 0)
     definition, params = split_model(model)
     predict_step = make_predict_step(definition, task.predict_fn)
     source = task.evaluation_sets["test"]

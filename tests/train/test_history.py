@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.tasks import make_task
+from tests.train.blueprints import with_loss
 
 SETTINGS = {"model.heads": "identity", "train.num_steps": 6, "train.eval_every": 2}
 
@@ -24,9 +24,9 @@ def run(make_config, quiet):
     def run(folder, monkeypatch, scores):
         config = make_config(SETTINGS)
         open_run_folder(folder, config)
-        task = dataclasses.replace(
+        task = with_loss(
             make_task(config, folder),
-            loss_fn=lambda model, batch, rngs: jnp.sum(jnp.square(model.out.bias[...])),
+            lambda model, batch, rngs: jnp.sum(jnp.square(model.out.bias[...])),
         )
         values = iter(scores)
 

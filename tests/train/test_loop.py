@@ -1,4 +1,3 @@
-import dataclasses
 import math
 import signal
 
@@ -13,6 +12,7 @@ from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config, format_scores
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.tasks import make_task
+from tests.train.blueprints import with_loss
 
 
 def linear_loss(model, batch, rngs):
@@ -68,7 +68,7 @@ def test_evaluations_happen_when_they_are_due(make_config, tmp_path, quiet, sett
         return original(task, name, *args, **kwargs)
 
     monkeypatch.setattr(loop, "evaluate", record)
-    task = dataclasses.replace(make_task(config, tmp_path), loss_fn=linear_loss)
+    task = with_loss(make_task(config, tmp_path), linear_loss)
     loop.train(config, tmp_path, task, title="a run", console=quiet)
     # At steps 2 and 4 the watched set; both sets at the end.
     assert scored == ["validation", "validation", "validation", "test"]
@@ -108,7 +108,7 @@ def test_trained_model_computes_with_the_trained_parameters(make_config, train, 
     trained = train(config, tmp_path, loss_fn=linear_loss)
     model = trained.definition.bind(trained.params)
     np.testing.assert_array_equal(model.out.kernel[...], trained.params["out"]["kernel"])
-    initial = make_task(config, tmp_path).make_model(config.model.to_dict(), config.seed)
+    initial = make_task(config, tmp_path).blueprint.make_model(config.model.to_dict(), config.seed)
     assert not np.array_equal(model.out.kernel[...], initial.out.kernel[...])
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(trained.params))
 

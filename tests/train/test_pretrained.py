@@ -98,7 +98,7 @@ def test_a_trained_run_goes_out_as_a_folder_and_in_again(config, tmp_path, quiet
     again = load_pretrained(tmp_path / "out").encoder.layers[1].attention
     np.testing.assert_array_equal(again.alpha[...], expected)
     assert (again.heads, again.num_steps) == (config.model.heads, config.model.num_steps)
-    fresh = make_model(config, vocab_size=config.data.vocab_size)
+    fresh = make_model(config)
     assert load_weights(fresh, tmp_path / "out").fresh == ()
     np.testing.assert_array_equal(fresh.out.kernel[...], model.out.kernel[...])
     with pytest.raises(FileExistsError, match="name a new folder"):

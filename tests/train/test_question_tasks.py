@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from hopfield_attn.data.superglue_tasks import SUPERGLUE_TASKS
+from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train import compare
+from hopfield_attn.train.dry_run import estimate_step
 from hopfield_attn.train.evaluate import evaluate
+from hopfield_attn.train.flops import step_flops
 from hopfield_attn.train.loop import TrainedModel
 from hopfield_attn.train.state import split_model
-from hopfield_attn.train.tasks import make_task
+from hopfield_attn.train.tasks import make_model, make_task
+from tests.train.blueprints import check_rows
 
 STEMS = ("walk", "sing", "read", "glow", "turn")
 WORDS = [stem + end for stem in STEMS for end in ("", "s", "ing")]
@@ -122,8 +126,10 @@ def jax_batch(batch):
 
 
 def predict_and_loss(task, config, batch):
-    model = task.make_model(config.model.to_dict(), 0)
-    found = jax.jit(lambda b: (task.predict_fn(model, b), task.loss_fn(model, b, None)))(batch)
+    model = task.blueprint.make_model(config.model.to_dict(), 0)
+    found = jax.jit(lambda b: (task.predict_fn(model, b), task.blueprint.loss_fn(model, b, None)))(
+        batch
+    )
     return found[0], float(found[1])
 
 
@@ -136,6 +142,40 @@ def cross_entropy(logits, labels):
 def scores_of(task, name, predict):
     """Scores of ``predict(batch)`` instead of a model, on a set whose last batch is filled up."""
     return evaluate(task, name, None, lambda _, batch: predict(batch), batch_size=7)
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        *(("superglue", name) for name in ("cb", "copa", "wic", "wsc", "record")),
+        ("qa", "squad_v2"),
+        ("quality", ""),
+        ("scrolls", "contract_nli"),
+    ],
+)
+def test_step_is_known_before_the_data(task, name, folder, make_config, tmp_path):
+    config = make_config(settings(folder, task, **{"data.task": name}))
+    made = make_task(config, tmp_path)
+    check_rows(made)
+    read: set[str] = set()
+
+    class Recorded(dict):
+        def __getitem__(self, key):
+            read.add(key)
+            return super().__getitem__(key)
+
+    model = made.blueprint.make_model(config.model.to_dict(), 0)
+    batch = Recorded(jax_batch(made.batches[0]))
+    jax.eval_shape(lambda: made.blueprint.loss_fn(model, batch, None))
+    assert read == made.blueprint.rows.keys()
+
+
+def test_dry_run_counts_the_rows_of_all_windows_and_choices(folder, make_config):
+    changes = {"data.dir": "/no/such/folder", "mesh.data": 1, "train.batch_size": 8}
+    config = make_config(settings(folder, "quality", **changes))
+    found = estimate_step(config)
+    assert found.num_parameters == num_parameters(make_model(config))
+    assert found.model_flops == 8 * step_flops(config, length=24)
 
 
 @pytest.mark.parametrize("name", ["cb", "copa", "wic", "record"])
@@ -274,7 +314,7 @@ def test_quality_takes_the_best_window_of_each_choice(folder, make_config, tmp_p
     assert batch["tokens"].shape == (8, 4, 2, 24)
     assert batch["windows"].all()
     found, loss = predict_and_loss(task, config, batch)
-    model = jax.jit(task.make_model(config.model.to_dict(), 0))
+    model = jax.jit(task.blueprint.make_model(config.model.to_dict(), 0))
     first, second = (
         np.asarray(model(*(batch[name][:, :, k] for name in ("tokens", "mask", "token_types"))))
         for k in range(2)
@@ -305,7 +345,7 @@ def test_a_class_of_a_document_is_as_likely_as_in_its_best_window(folder, make_c
     # A window that is filling counts for nothing.
     batch["windows"] = batch["windows"].at[0, 1].set(False)
     found, loss = predict_and_loss(task, config, batch)
-    model = jax.jit(task.make_model(config.model.to_dict(), 0))
+    model = jax.jit(task.blueprint.make_model(config.model.to_dict(), 0))
     first, second = (
         np.asarray(model(*(batch[name][:, k] for name in ("tokens", "mask", "token_types"))))
         for k in range(2)
@@ -324,7 +364,7 @@ def test_energies_are_those_of_the_sequences_of_an_example(
 ):
     config = make_config(settings(folder, "quality"))
     task = make_task(config, tmp_path)
-    definition, params = split_model(task.make_model(config.model.to_dict(), 0))
+    definition, params = split_model(task.blueprint.make_model(config.model.to_dict(), 0))
     result = {"evaluations": {"dev": {"accuracy": 0.5}}, "main_metric": "accuracy"}
     trained = TrainedModel(definition, params, result)
     seen = {}

@@ -152,7 +152,7 @@ def test_too_many_bad_batches_in_a_row_stop_the_run_with_a_finite_state_on_disk(
         train(config, tmp_path, loss_fn=loss_of_run)
     newest = max(int(entry.name) for entry in (tmp_path / "checkpoints").iterdir())
     task = make_task(config, tmp_path)
-    _, like = split_model(task.make_model(config.model.to_dict(), config.seed))
+    _, like = split_model(task.blueprint.make_model(config.model.to_dict(), config.seed))
     step, params = restore_params(tmp_path / "checkpoints", like)
     assert step == newest >= 8
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params))

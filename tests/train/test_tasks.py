@@ -79,7 +79,7 @@ def mlm(make_config, tmp_path_factory):
         }
     )
     task = make_task(config, folder)
-    return task, task.make_model(config.model.to_dict(), 0), folder
+    return task, task.blueprint.make_model(config.model.to_dict(), 0), folder
 
 
 def logits_at_positions(model, batch):
@@ -95,7 +95,7 @@ def test_masked_language_loss_is_the_mean_over_the_masked_tokens(mlm):
     labels, weights = np.asarray(batch["labels"]), np.asarray(batch["label_weights"])
     chosen = np.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
     expected = -np.sum(chosen * weights) / np.sum(weights)
-    assert float(task.loss_fn(model, batch, None)) == pytest.approx(expected, rel=1e-5)
+    assert float(task.blueprint.loss_fn(model, batch, None)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_masked_language_scores_weigh_every_masked_token_of_the_set_alike(mlm):
@@ -145,7 +145,7 @@ def test_glue_class_is_the_largest_logit_and_majority_is_the_commonest_label(
 ):
     config = glue_config(make_config, glue_folder, "sst2")
     task = make_task(config, tmp_path)
-    model = task.make_model(config.model.to_dict(), 0)
+    model = task.blueprint.make_model(config.model.to_dict(), 0)
     batch = jax_batch(task.batches[0])
     logits = model(batch["tokens"], batch["mask"], batch["token_types"])
     assert logits.shape == (8, 2)
@@ -154,7 +154,7 @@ def test_glue_class_is_the_largest_logit_and_majority_is_the_commonest_label(
     )
     log_probabilities = np.asarray(logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True)))
     expected = -np.mean(log_probabilities[np.arange(8), np.asarray(batch["labels"])])
-    assert float(task.loss_fn(model, batch, None)) == pytest.approx(expected, rel=1e-5)
+    assert float(task.blueprint.loss_fn(model, batch, None)) == pytest.approx(expected, rel=1e-5)
     assert task.baselines == {"majority_accuracy": 20 / 30}
     assert task.facts == {"num_train_examples": 30, "bad_rows": []}
     assert set(task.evaluation_sets) == {"dev"}
@@ -165,14 +165,14 @@ def test_glue_class_is_the_largest_logit_and_majority_is_the_commonest_label(
 def test_glue_score_is_regressed_and_reported_as_correlations(glue_folder, make_config, tmp_path):
     config = glue_config(make_config, glue_folder, "stsb")
     task = make_task(config, tmp_path)
-    model = task.make_model(config.model.to_dict(), 0)
+    model = task.blueprint.make_model(config.model.to_dict(), 0)
     batch = jax_batch(task.batches[0])
     outputs = model(batch["tokens"], batch["mask"], batch["token_types"])
     assert outputs.shape == (8, 1)
     predictions = task.predict_fn(model, batch)["predictions"]
     np.testing.assert_array_equal(predictions, outputs[:, 0])
     error = float(np.mean((np.asarray(outputs[:, 0]) - np.asarray(batch["labels"])) ** 2))
-    assert float(task.loss_fn(model, batch, None)) == pytest.approx(error, rel=1e-5)
+    assert float(task.blueprint.loss_fn(model, batch, None)) == pytest.approx(error, rel=1e-5)
     ranks = {"predictions": np.array([1.0, 2.0, 9.0]), "labels": np.array([0.0, 0.5, 1.0])}
     scores = task.score_fn(ranks)
     assert scores.keys() == {"pearson", "spearman"}

@@ -7,22 +7,14 @@ from typing import Any
 from flax import nnx
 
 from hopfield_attn.checks import check_choice
-from hopfield_attn.train.tasks.classification import (
-    glue_inputs,
-    glue_model,
-    glue_task,
-)
-from hopfield_attn.train.tasks.masked_lm import mlm_inputs, mlm_model, mlm_task
-from hopfield_attn.train.tasks.qa import qa_task
-from hopfield_attn.train.tasks.quality import quality_task
-from hopfield_attn.train.tasks.scrolls import scrolls_task
-from hopfield_attn.train.tasks.superglue import superglue_task
-from hopfield_attn.train.tasks.synthetic import (
-    synthetic_inputs,
-    synthetic_model,
-    synthetic_task,
-)
-from hopfield_attn.train.tasks.task import ModelMaker, StepInputs, Task
+from hopfield_attn.train.tasks.classification import glue_blueprint, glue_task
+from hopfield_attn.train.tasks.masked_lm import mlm_blueprint, mlm_task
+from hopfield_attn.train.tasks.qa import qa_blueprint, qa_task
+from hopfield_attn.train.tasks.quality import quality_blueprint, quality_task
+from hopfield_attn.train.tasks.scrolls import scrolls_blueprint, scrolls_task
+from hopfield_attn.train.tasks.superglue import superglue_blueprint, superglue_task
+from hopfield_attn.train.tasks.synthetic import synthetic_blueprint, synthetic_task
+from hopfield_attn.train.tasks.task import Blueprint, Task
 
 TASKS: dict[str, Callable[[Any, Path], Task]] = {
     "mlm": mlm_task,
@@ -35,20 +27,16 @@ TASKS: dict[str, Callable[[Any, Path], Task]] = {
 }
 """Task name → the function that builds it."""
 
-MODELS: dict[str, Callable[[Any, int | None], ModelMaker]] = {
-    "mlm": mlm_model,
-    "glue": glue_model,
-    "synthetic": synthetic_model,
+BLUEPRINTS: dict[str, Callable[[Any], Blueprint]] = {
+    "mlm": mlm_blueprint,
+    "glue": glue_blueprint,
+    "superglue": superglue_blueprint,
+    "qa": qa_blueprint,
+    "quality": quality_blueprint,
+    "scrolls": scrolls_blueprint,
+    "synthetic": synthetic_blueprint,
 }
-"""Task name → (config.data, number of token ids) → the maker of its models."""
-
-
-INPUTS: dict[str, Callable[[Any], StepInputs]] = {
-    "mlm": mlm_inputs,
-    "glue": glue_inputs,
-    "synthetic": synthetic_inputs,
-}
-"""Task name → config.data → what its training step reads."""
+"""Task name → config.data → model and training step."""
 
 
 def make_task(config: Any, workdir: Path) -> Task:
@@ -67,18 +55,22 @@ def make_task(config: Any, workdir: Path) -> Task:
     return TASKS[config.task](config, workdir)
 
 
-def make_model(config: Any, *, vocab_size: int | None) -> nnx.Module:
-    """Builds the model that a run of ``config`` starts from, without reading any data.
+def make_blueprint(config: Any) -> Blueprint:
+    """Model and training step of ``config``, without reading any data.
 
     Args:
       config: a training config.
-      vocab_size: number of ids of the run's tokenizer; ``None`` where the task has none.
 
     Raises:
       ValueError: for an unknown task.
     """
-    check_choice("task", config.task, MODELS)
-    return MODELS[config.task](config.data, vocab_size)(config.model.to_dict(), config.seed)
+    check_choice("task", config.task, BLUEPRINTS)
+    return BLUEPRINTS[config.task](config.data)
 
 
-__all__ = ["INPUTS", "MODELS", "TASKS", "Task", "make_model", "make_task"]
+def make_model(config: Any) -> nnx.Module:
+    """The model that a run of ``config`` starts from; arguments as of :func:`make_blueprint`."""
+    return make_blueprint(config).make_model(config.model.to_dict(), config.seed)
+
+
+__all__ = ["TASKS", "Blueprint", "Task", "make_blueprint", "make_model", "make_task"]

@@ -13,7 +13,6 @@ from hopfield_attn.data.glue_hub import HUB_PREFIX, read_glue_hub
 from hopfield_attn.data.length_groups import make_length_batches
 from hopfield_attn.data.source import ArraySource
 from hopfield_attn.models.registry import make_classifier
-from hopfield_attn.train.accumulate import num_rows
 from hopfield_attn.train.losses import mean_squared_error
 from hopfield_attn.train.step import Batch
 from hopfield_attn.train.tasks.class_logits import (
@@ -23,7 +22,7 @@ from hopfield_attn.train.tasks.class_logits import (
     make_scorer,
     row_logits,
 )
-from hopfield_attn.train.tasks.task import ModelMaker, StepInputs, Task, run_tokenizer, token_rows
+from hopfield_attn.train.tasks.task import Blueprint, Task, model_maker, run_tokenizer, token_rows
 from hopfield_attn.typing import Array
 
 
@@ -47,8 +46,7 @@ def glue_task(config: Any, workdir: Path) -> Task:
         batches=_make_batches(encode(train), config),
         evaluation_sets={split: encode(examples) for split, examples in splits.items()},
         watched_set=next(iter(splits)),
-        make_model=glue_model(data, data.vocab_size),
-        loss_fn=_regression_loss if is_score else _classifier_loss,
+        blueprint=glue_blueprint(data),
         predict_fn=_regression_predict if is_score else _classifier_predict,
         score_fn=make_scorer(task.metrics),
         main_metric=task.metrics[0],
@@ -67,30 +65,13 @@ def _make_batches(source: ArraySource, config: Any) -> Any:
     return make_length_batches(source, batch_size=size, seed=config.seed, multiple=multiple)
 
 
-def glue_model(data: Any, vocab_size: int | None) -> ModelMaker:
-    """Makes classifiers for the GLUE task ``data.task``, over the ids of its tokenizer."""
-    assert vocab_size is not None
-    return _classifier_maker(vocab_size, data.length, glue.find_task(data.task).num_labels)
-
-
-def glue_inputs(data: Any) -> StepInputs:
-    """What a step of the GLUE task ``data.task`` reads."""
-    if glue.find_task(data.task).label_names is None:
-        return StepInputs(_regression_loss, num_rows, token_rows(data.length, labels=np.float32))
-    return StepInputs(_classifier_loss, num_rows, token_rows(data.length, labels=np.int32))
-
-
-def _classifier_maker(vocab_size: int, max_length: int, num_outputs: int) -> ModelMaker:
-    def make_model(model_config: Any, seed: int) -> nnx.Module:
-        return make_classifier(
-            model_config,
-            vocab_size=vocab_size,
-            max_length=max_length,
-            num_outputs=num_outputs,
-            seed=seed,
-        )
-
-    return make_model
+def glue_blueprint(data: Any) -> Blueprint:
+    """A classifier for the GLUE task ``data.task``, or a regression for one with scores."""
+    task = glue.find_task(data.task)
+    make_model = model_maker(make_classifier, data, num_outputs=task.num_labels)
+    if task.label_names is None:
+        return Blueprint(make_model, _regression_loss, token_rows(data.length, labels=np.float32))
+    return Blueprint(make_model, _classifier_loss, token_rows(data.length, labels=np.int32))
 
 
 _classifier_loss = make_class_loss(row_logits)

@@ -17,10 +17,10 @@ from hopfield_attn.models.registry import make_masked_language_model
 from hopfield_attn.train.losses import weighted_cross_entropy
 from hopfield_attn.train.step import Batch
 from hopfield_attn.train.tasks.task import (
-    ModelMaker,
+    Blueprint,
     Outputs,
-    StepInputs,
     Task,
+    model_maker,
     run_tokenizer,
     token_rows,
 )
@@ -70,9 +70,7 @@ def mlm_task(config: Any, workdir: Path) -> Task:
             "test": test_set,
         },
         watched_set="validation",
-        make_model=mlm_model(data, data.vocab_size),
-        loss_fn=mlm_loss,
-        weight_fn=mlm_weight,
+        blueprint=mlm_blueprint(data),
         predict_fn=_predict,
         score_fn=_score,
         main_metric="accuracy",
@@ -90,26 +88,14 @@ def mlm_task(config: Any, workdir: Path) -> Task:
     )
 
 
-def mlm_model(data: Any, vocab_size: int | None) -> ModelMaker:
-    """Makes masked-language models over the ids of the run's tokenizer."""
-    assert vocab_size is not None
-
-    def make_model(model_config: Any, seed: int) -> nnx.Module:
-        return make_masked_language_model(
-            model_config, vocab_size=vocab_size, max_length=data.length, seed=seed
-        )
-
-    return make_model
-
-
-def mlm_inputs(data: Any) -> StepInputs:
-    """What a step of masked-language modelling reads."""
+def mlm_blueprint(data: Any) -> Blueprint:
+    """A masked-language model, and rows with a slot for every token that can be masked."""
     slots = masking.num_masked(data.length, mask_rate=data.mask_rate)
     rows = token_rows(data.length)
     del rows["token_types"]
     per_slot = {"positions": np.int32, "labels": np.int32, "label_weights": np.float32}
     rows |= {name: jax.ShapeDtypeStruct((slots,), dtype) for name, dtype in per_slot.items()}
-    return StepInputs(mlm_loss, mlm_weight, rows)
+    return Blueprint(model_maker(make_masked_language_model, data), mlm_loss, rows, mlm_weight)
 
 
 def mlm_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:

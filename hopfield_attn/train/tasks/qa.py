@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from hopfield_attn.checks import check_choice, check_count
@@ -16,7 +17,14 @@ from hopfield_attn.train.answer_metrics import mean_answer_scores
 from hopfield_attn.train.losses import weighted_cross_entropy
 from hopfield_attn.train.step import Batch
 from hopfield_attn.train.tasks.reading import read_splits
-from hopfield_attn.train.tasks.task import Outputs, Task, run_tokenizer
+from hopfield_attn.train.tasks.task import (
+    Blueprint,
+    Outputs,
+    Task,
+    model_maker,
+    run_tokenizer,
+    token_rows,
+)
 from hopfield_attn.typing import Array
 
 
@@ -37,14 +45,6 @@ def qa_task(config: Any, workdir: Path) -> Task:
     }
     windows = encode_training_windows(tokenizer, train, **options)
 
-    def make_model(model_config: Any, seed: int) -> nnx.Module:
-        return make_span_predictor(
-            model_config,
-            vocab_size=data.vocab_size,
-            max_length=data.length,
-            seed=seed,
-        )
-
     def score(outputs: Outputs) -> dict[str, float]:
         return score_answers(
             outputs,
@@ -57,14 +57,19 @@ def qa_task(config: Any, workdir: Path) -> Task:
         batches=make_batches(windows, batch_size=config.train.batch_size, seed=config.seed),
         evaluation_sets={"dev": encode_evaluation_windows(tokenizer, held_out, **options)},
         watched_set="dev",
-        make_model=make_model,
-        loss_fn=span_loss,
+        blueprint=qa_blueprint(data),
         predict_fn=_predict,
         score_fn=score,
         main_metric="f1",
         baselines={},
         facts=facts | {"num_train_rows": len(windows)},
     )
+
+
+def qa_blueprint(data: Any) -> Blueprint:
+    """A span predictor, and the first and the last token of an answer."""
+    rows = token_rows(data.length, starts=np.int32, ends=np.int32)
+    return Blueprint(model_maker(make_span_predictor, data), span_loss, rows)
 
 
 def span_loss(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:

@@ -20,7 +20,14 @@ from hopfield_attn.train.tasks.class_logits import (
     make_class_predictions,
 )
 from hopfield_attn.train.tasks.reading import read_splits
-from hopfield_attn.train.tasks.task import Outputs, Task, run_tokenizer
+from hopfield_attn.train.tasks.task import (
+    Blueprint,
+    Outputs,
+    Task,
+    model_maker,
+    run_tokenizer,
+    window_rows,
+)
 from hopfield_attn.typing import Array
 
 
@@ -39,22 +46,12 @@ def quality_task(config: Any, workdir: Path) -> Task:
         )
         for rows in (train, held_out)
     ]
-
-    def make_model(model_config: Any, seed: int) -> nnx.Module:
-        return make_multiple_choice(
-            model_config,
-            vocab_size=data.vocab_size,
-            max_length=data.length,
-            seed=seed,
-        )
-
     labels = sources[1].arrays["labels"]
     return Task(
         batches=make_batches(sources[0], batch_size=config.train.batch_size, seed=config.seed),
         evaluation_sets={"dev": sources[1]},
         watched_set="dev",
-        make_model=make_model,
-        loss_fn=make_class_loss(_window_logits),
+        blueprint=quality_blueprint(data),
         predict_fn=make_class_predictions(_window_logits),
         score_fn=score_choices,
         main_metric="accuracy",
@@ -64,6 +61,12 @@ def quality_task(config: Any, workdir: Path) -> Task:
         },
         facts=facts,
     )
+
+
+def quality_blueprint(data: Any) -> Blueprint:
+    """A model of multiple choice, and the windows of every option."""
+    rows = window_rows(NUM_OPTIONS, data.num_windows, length=data.length)
+    return Blueprint(model_maker(make_multiple_choice, data), _loss, rows)
 
 
 def score_choices(outputs: Outputs) -> dict[str, float]:
@@ -83,3 +86,6 @@ def _window_logits(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
         for name in ("tokens", "mask", "token_types")
     )
     return max_over_windows(model(*rows, rngs=rngs).reshape(windows.shape), windows)
+
+
+_loss = make_class_loss(_window_logits)

@@ -20,14 +20,14 @@ from hopfield_attn.train.tasks.class_logits import (
     make_scorer,
 )
 from hopfield_attn.train.tasks.reading import read_splits
-from hopfield_attn.train.tasks.task import Task, run_tokenizer
+from hopfield_attn.train.tasks.task import Blueprint, Task, model_maker, run_tokenizer, window_rows
 from hopfield_attn.typing import Array
 
 
 def scrolls_task(config: Any, workdir: Path) -> Task:
     """The task ``config.data.task`` of ``SCROLLS_CLASSES``, from the folder ``config.data.dir``."""
     data = config.data
-    check_choice("data.task", data.task, SCROLLS_CLASSES)
+    blueprint = scrolls_blueprint(data)
     files = f"the folder {data.task}, with train.jsonl and validation.jsonl"
     train, held_out, facts = read_splits(
         data, read_scrolls_pairs, data.task, held_out="validation", files=files
@@ -40,29 +40,26 @@ def scrolls_task(config: Any, workdir: Path) -> Task:
         )
         for rows in (train, held_out)
     ]
-
-    def make_model(model_config: Any, seed: int) -> nnx.Module:
-        return make_classifier(
-            model_config,
-            vocab_size=data.vocab_size,
-            max_length=data.length,
-            num_outputs=len(SCROLLS_CLASSES[data.task]),
-            seed=seed,
-        )
-
     labels = sources[1].arrays["labels"]
     return Task(
         batches=make_batches(sources[0], batch_size=config.train.batch_size, seed=config.seed),
         evaluation_sets={"validation": sources[1]},
         watched_set="validation",
-        make_model=make_model,
-        loss_fn=make_class_loss(_window_logits),
+        blueprint=blueprint,
         predict_fn=make_class_predictions(_window_logits),
         score_fn=make_scorer(("accuracy", "macro_f1")),
         main_metric="accuracy",
         baselines={"majority_accuracy": majority_accuracy(labels)},
         facts=facts,
     )
+
+
+def scrolls_blueprint(data: Any) -> Blueprint:
+    """A classifier of the task ``data.task``, and the windows of a document."""
+    check_choice("data.task", data.task, SCROLLS_CLASSES)
+    num_outputs = len(SCROLLS_CLASSES[data.task])
+    make_model = model_maker(make_classifier, data, num_outputs=num_outputs)
+    return Blueprint(make_model, _loss, window_rows(data.num_windows, length=data.length))
 
 
 def _window_logits(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
@@ -74,3 +71,6 @@ def _window_logits(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
     logits = model(*rows, rngs=rngs)
     scores = jnp.swapaxes(logits.reshape(*windows.shape, -1), 1, 2)
     return max_over_windows(scores, jnp.broadcast_to(windows[:, None], scores.shape))
+
+
+_loss = make_class_loss(_window_logits)

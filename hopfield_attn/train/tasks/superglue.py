@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -17,7 +18,7 @@ from hopfield_attn.data.glue_tasks import Example
 from hopfield_attn.data.source import ArraySource
 from hopfield_attn.data.span_encoding import encode_span_pairs
 from hopfield_attn.data.superglue import read_superglue
-from hopfield_attn.data.superglue_tasks import SUPERGLUE_TASKS
+from hopfield_attn.data.superglue_tasks import SUPERGLUE_TASKS, SuperGlueTask
 from hopfield_attn.models.registry import (
     make_classifier,
     make_multiple_choice,
@@ -26,7 +27,7 @@ from hopfield_attn.models.registry import (
 from hopfield_attn.train.answer_metrics import mean_answer_scores
 from hopfield_attn.train.group_metrics import best_of_groups, group_exact_match
 from hopfield_attn.train.metrics import f1
-from hopfield_attn.train.step import Batch
+from hopfield_attn.train.step import Batch, LossFn
 from hopfield_attn.train.tasks.class_logits import (
     LogitsFn,
     majority_accuracy,
@@ -36,15 +37,21 @@ from hopfield_attn.train.tasks.class_logits import (
     row_logits,
 )
 from hopfield_attn.train.tasks.reading import read_splits
-from hopfield_attn.train.tasks.task import Outputs, Task, run_tokenizer
+from hopfield_attn.train.tasks.task import (
+    Blueprint,
+    Outputs,
+    Task,
+    model_maker,
+    run_tokenizer,
+    token_rows,
+)
 from hopfield_attn.typing import Array
 
 
 def superglue_task(config: Any, workdir: Path) -> Task:
     """The SuperGLUE task ``config.data.task``, from the local folder ``config.data.dir``."""
     data = config.data
-    check_choice("data.task", data.task, SUPERGLUE_TASKS)
-    spec = SUPERGLUE_TASKS[data.task]
+    spec = _find_task(data.task)
     kind = _KINDS[spec.kind]
     files = "the SuperGLUE task folders (BoolQ, CB, …)"
     train, held_out, facts = read_splits(
@@ -53,14 +60,6 @@ def superglue_task(config: Any, workdir: Path) -> Task:
     texts = dict.fromkeys(text for example in train for text in kind.texts(example))
     tokenizer = run_tokenizer(list(texts), config, workdir)
     sources = [kind.encode(tokenizer, rows, length=data.length) for rows in (train, held_out)]
-    options: dict[str, int] = (
-        {} if spec.kind == "choice" else {"num_outputs": len(spec.label_names)}
-    )
-
-    def make_model(model_config: Any, seed: int) -> nnx.Module:
-        sizes = {"vocab_size": data.vocab_size, "max_length": data.length}
-        return kind.make_model(model_config, **sizes, **options, seed=seed)
-
     if spec.kind == "candidates":
         baselines, score_fn = {}, _CANDIDATE_SCORERS[data.task](held_out)
     else:
@@ -70,14 +69,32 @@ def superglue_task(config: Any, workdir: Path) -> Task:
         batches=make_batches(sources[0], batch_size=config.train.batch_size, seed=config.seed),
         evaluation_sets={"val": sources[1]},
         watched_set="val",
-        make_model=make_model,
-        loss_fn=make_class_loss(kind.logits_fn),
+        blueprint=superglue_blueprint(data),
         predict_fn=make_class_predictions(kind.logits_fn),
         score_fn=score_fn,
         main_metric=spec.metrics[0],
         baselines=baselines,
         facts=facts | {"num_train_rows": len(sources[0])},
     )
+
+
+def superglue_blueprint(data: Any) -> Blueprint:
+    """The model of the kind of the SuperGLUE task ``data.task``."""
+    spec = _find_task(data.task)
+    kind = _KINDS[spec.kind]
+    num_labels = len(spec.label_names)
+    options = {} if spec.kind == "choice" else {"num_outputs": num_labels}
+    # The choices of a question are its classes, a row each.
+    shape = (num_labels, data.length) if spec.kind == "choice" else (data.length,)
+    rows = token_rows(*shape, labels=np.int32)
+    if spec.kind == "spans":
+        rows["spans"] = jax.ShapeDtypeStruct((2, 2), np.int32)
+    return Blueprint(model_maker(kind.make_model, data, **options), kind.loss_fn, rows)
+
+
+def _find_task(name: str) -> SuperGlueTask:
+    check_choice("data.task", name, SUPERGLUE_TASKS)
+    return SUPERGLUE_TASKS[name]
 
 
 class _Kind(NamedTuple):
@@ -88,12 +105,17 @@ class _Kind(NamedTuple):
       encode: (tokenizer, examples, length) → rows.
       make_model: (config.model, vocab_size, max_length, …, seed) → module.
       logits_fn: (model, batch, rngs) → logits.
+      loss_fn: their cross-entropy.
     """
 
     texts: Callable[[Any], Iterator[str]]
     encode: Callable[..., ArraySource]
     make_model: Callable[..., nnx.Module]
     logits_fn: LogitsFn
+    loss_fn: LossFn
+
+
+_row_loss = make_class_loss(row_logits)
 
 
 def _span_logits(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:
@@ -119,10 +141,18 @@ def _candidate_texts(question: CandidateQuestion) -> Iterator[str]:
 
 
 _KINDS = {
-    "pair": _Kind(_pair_texts, encode_examples, make_classifier, row_logits),
-    "choice": _Kind(_choice_texts, encode_choices, make_multiple_choice, row_logits),
-    "spans": _Kind(_span_texts, encode_span_pairs, make_span_pair_classifier, _span_logits),
-    "candidates": _Kind(_candidate_texts, encode_candidates, make_classifier, row_logits),
+    "pair": _Kind(_pair_texts, encode_examples, make_classifier, row_logits, _row_loss),
+    "choice": _Kind(_choice_texts, encode_choices, make_multiple_choice, row_logits, _row_loss),
+    "spans": _Kind(
+        _span_texts,
+        encode_span_pairs,
+        make_span_pair_classifier,
+        _span_logits,
+        make_class_loss(_span_logits),
+    ),
+    "candidates": _Kind(
+        _candidate_texts, encode_candidates, make_classifier, row_logits, _row_loss
+    ),
 }
 
 

@@ -10,14 +10,13 @@ from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.synthetic import synthetic_examples
 from hopfield_attn.data.synthetic_tasks import make_synthetic_task
 from hopfield_attn.models.registry import make_token_classifier
-from hopfield_attn.train.accumulate import num_rows
 from hopfield_attn.train.step import Batch
 from hopfield_attn.train.tasks.class_logits import (
     make_class_loss,
     make_class_predictions,
     make_scorer,
 )
-from hopfield_attn.train.tasks.task import ModelMaker, StepInputs, Task
+from hopfield_attn.train.tasks.task import Blueprint, Task
 from hopfield_attn.typing import Array
 
 
@@ -35,8 +34,7 @@ def synthetic_task(config: Any, workdir: Path) -> Task:
         batches=make_batches(train, batch_size=config.train.batch_size, seed=config.seed),
         evaluation_sets={"validation": validation, "test": test},
         watched_set="validation",
-        make_model=synthetic_model(data),
-        loss_fn=_loss,
+        blueprint=synthetic_blueprint(data),
         predict_fn=make_class_predictions(query_logits),
         score_fn=make_scorer(("accuracy",)),
         main_metric="accuracy",
@@ -45,8 +43,8 @@ def synthetic_task(config: Any, workdir: Path) -> Task:
     )
 
 
-def synthetic_model(data: Any, vocab_size: int | None = None) -> ModelMaker:
-    """Makes token classifiers for a generated task, which has ids of its own and no tokenizer."""
+def synthetic_blueprint(data: Any) -> Blueprint:
+    """A token classifier for a generated task, which has ids of its own and no tokenizer."""
     task = make_synthetic_task(data.task, data.to_dict())
 
     def make_model(model_config: Any, seed: int) -> nnx.Module:
@@ -58,15 +56,9 @@ def synthetic_model(data: Any, vocab_size: int | None = None) -> ModelMaker:
             seed=seed,
         )
 
-    return make_model
-
-
-def synthetic_inputs(data: Any) -> StepInputs:
-    """What a step of a generated task reads."""
-    task = make_synthetic_task(data.task, data.to_dict())
     example = synthetic_examples(task, num_examples=1, seed=0)[0]
     rows = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in example.items()}
-    return StepInputs(_loss, num_rows, rows)
+    return Blueprint(make_model, _loss, rows)
 
 
 def query_logits(model: Any, batch: Batch, rngs: nnx.Rngs | None) -> Array:

@@ -23,6 +23,22 @@ ModelMaker = Callable[[Any, int], nnx.Module]
 """(config.model, seed) → module."""
 
 
+class Blueprint(NamedTuple):
+    """Model and training step of a task, known without any data.
+
+    Attributes:
+      make_model: (config.model, seed) → module.
+      loss_fn: (model, batch, rngs) → mean loss.
+      rows: name → shape and dtype of one example, as the loss reads them.
+      weight_fn: batch → what its loss weighs in a mean over several batches.
+    """
+
+    make_model: ModelMaker
+    loss_fn: LossFn
+    rows: dict[str, jax.ShapeDtypeStruct]
+    weight_fn: WeightFn = num_rows
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """Everything a run needs to know of its task; made once, shared by the runs compared.
@@ -31,48 +47,46 @@ class Task:
       batches: ``batches[s]`` is the global batch of step s.
       evaluation_sets: name → examples, scored at the end of a run.
       watched_set: the one that is scored during the run as well.
-      make_model: (config.model, seed) → module.
-      loss_fn: (model, batch, rngs) → mean loss.
+      blueprint: model, loss, and the weight of a batch.
       predict_fn: (model, batch) → outputs, the batch as their leading axis.
       score_fn: outputs and targets of a whole set → metrics.
       main_metric: the one to report.
       baselines: name → what no model at all reaches, in the units of the metrics.
       facts: what to record of the data.
-      weight_fn: batch → what its loss weighs in a mean over several batches.
     """
 
     batches: Any
     evaluation_sets: dict[str, RandomAccess[Any]]
     watched_set: str
-    make_model: ModelMaker
-    loss_fn: LossFn
+    blueprint: Blueprint
     predict_fn: Callable[[Any, Batch], dict[str, Array]]
     score_fn: Callable[[Outputs], dict[str, float]]
     main_metric: str
     baselines: dict[str, float]
     facts: dict[str, Any]
-    weight_fn: WeightFn = num_rows
 
 
-class StepInputs(NamedTuple):
-    """What a training step computes, known without any data.
+def model_maker(make: Callable[..., nnx.Module], data: Any, **options: int) -> ModelMaker:
+    """Binds a function of :mod:`hopfield_attn.models.registry` to the sizes of ``config.data``."""
 
-    Attributes:
-      loss_fn: of :class:`Task`.
-      weight_fn: of :class:`Task`.
-      rows: name → shape and dtype of one example, as the loss reads them.
-    """
+    def make_model(model_config: Any, seed: int) -> nnx.Module:
+        sizes = {"vocab_size": data.vocab_size, "max_length": data.length}
+        return make(model_config, **sizes, **options, seed=seed)
 
-    loss_fn: LossFn
-    weight_fn: WeightFn
-    rows: dict[str, jax.ShapeDtypeStruct]
+    return make_model
 
 
-def token_rows(length: int, **dtypes: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """Rows of ``length`` tokens with mask and token types, and a number for each of ``dtypes``."""
+def token_rows(*shape: int, **dtypes: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Tokens of ``shape`` with mask and token types, and a number for each of ``dtypes``."""
     sequences = {"tokens": np.int32, "mask": np.bool_, "token_types": np.int32}
-    rows = {name: jax.ShapeDtypeStruct((length,), dtype) for name, dtype in sequences.items()}
+    rows = {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in sequences.items()}
     return rows | {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in dtypes.items()}
+
+
+def window_rows(*shape: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Windows of ``length`` tokens in ``shape``, which of them there are, and a class."""
+    windows = jax.ShapeDtypeStruct(shape, np.bool_)
+    return token_rows(*shape, length, labels=np.int32) | {"windows": windows}
 
 
 def run_tokenizer(texts: Sequence[str], config: Any, workdir: Path) -> Any:
