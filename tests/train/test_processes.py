@@ -124,6 +124,13 @@ def test_two_processes_train_as_one_does(changes, start, make_config, train, tmp
 
 
 @pytest.mark.slow
+def test_one_of_two_processes_writes_the_report_beside_a_baseline(start, tmp_path):
+    for process in start("two", SETTINGS | {"mesh.fsdp": 2, "baseline_heads": "identity"}):
+        assert process.wait(300) == 0, process.log.read_text()
+    assert (tmp_path / "two" / "report.html").is_file()
+
+
+@pytest.mark.slow
 def test_run_of_two_processes_goes_on_in_one_on_another_layout(start, make_config, train, tmp_path):
     changes = SETTINGS | {"train.num_steps": 6, "mesh.fsdp": 2}
     for process in start("two", changes):
