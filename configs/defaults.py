@@ -18,9 +18,10 @@ def get_defaults() -> config_dict.ConfigDict:
         baseline_heads="",
         data=config_dict.create(
             source="embedded",  # mlm: "embedded", or text files and folders joined with ":"
-            # Folder with the task folders (glue: or "hub:nyu-mll/glue") or files (qa, quality).
+            # Folder with the task folders (glue, superglue, scrolls) or files (qa, quality); or
+            # "hub:REPOSITORY": nyu-mll/glue, aps/super_glue, rajpurkar/squad, rajpurkar/squad_v2.
             dir="",
-            revision="",  # glue from the hub: commit of the data; "" is the newest
+            revision="",  # from the hub: commit of the data
             # glue, superglue, scrolls: which task; qa: "squad" or "squad_v2"; synthetic: "recall",
             # "induction", "match2", "match3", "retrieval" or "brackets".
             task="sst2",

@@ -4,7 +4,8 @@ Command:   ./scripts/train --config=configs/squad.py --config.data.dir=SQUAD --w
 Smoke:     the same with --config=configs/squad.py:task=squad_v2,smoke
 
 SQUAD is a folder with train-v1.1.json and dev-v1.1.json (task squad), or with train-v2.0.json and
-dev-v2.0.json (task squad_v2, where a context may leave a question open).
+dev-v2.0.json (task squad_v2, where a context may leave a question open); or it is
+hub:rajpurkar/squad or hub:rajpurkar/squad_v2, with --config.data.revision=COMMIT.
 """
 
 from configs.defaults import get_defaults, parse_arg

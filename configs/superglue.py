@@ -3,9 +3,10 @@
 Command:   ./scripts/train --config=configs/superglue.py --config.data.dir=DATA --workdir=DIR
 Smoke:     the same with --config=configs/superglue.py:task=cb,smoke
 
-DATA has the task folders of the official archives: BoolQ, CB, COPA, MultiRC,
-ReCoRD, RTE, WiC, WSC. Tasks: boolq, cb, copa, multirc, record, rte, wic, wsc. ReCoRD and MultiRC
-have one row a candidate answer: data.max_train_examples counts questions.
+DATA has the task folders of the official archives: BoolQ, CB, COPA, MultiRC, ReCoRD, RTE, WiC, WSC;
+or it is hub:aps/super_glue, with --config.data.revision=COMMIT. Tasks: boolq, cb, copa, multirc,
+record, rte, wic, wsc. ReCoRD and MultiRC have one row a candidate answer: data.max_train_examples
+counts questions.
 """
 
 from configs.defaults import get_defaults, parse_arg

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.data.folders import find_file
-from hopfield_attn.data.json_fields import JsonObject, read_field, read_objects
+from hopfield_attn.data.json_fields import JsonObject, column_name, read_field, read_objects
 from hopfield_attn.data.json_lines import parse_object
 
 
@@ -127,21 +127,34 @@ def _read_paragraph(
         return
     for inside, entry in entries:
         try:
-            yield _parse_question(entry, context, inside, allows_no_answer=allows_no_answer)
+            yield parse_question(entry, context, inside, allows_no_answer=allows_no_answer)
         except ValueError as error:
             yield str(error)
 
 
-def _parse_question(
+def parse_question(
     entry: dict[str, Any], context: str, place: str, *, allows_no_answer: bool
 ) -> SpanQuestion:
+    """One question of a file, checked against its context.
+
+    Args:
+      entry: its object: ``id``, ``question``, ``answers`` and, in 2.0, ``is_impossible``.
+      context: the text that is asked about.
+      place: where the object is.
+      allows_no_answer: whether the context may leave it open.
+
+    Raises:
+      ValueError: ``column NAME: reason``.
+    """
     is_open = "is_impossible" in entry and read_field(entry, "is_impossible", bool, inside=place)
     if is_open and not allows_no_answer:
-        raise ValueError(f"column {place}.is_impossible: true, in a version where it cannot be")
+        column = column_name("is_impossible", inside=place)
+        raise ValueError(f"column {column}: true, in a version where it cannot be")
     # What an open question lists beside its answers are wrong ones that look right.
     answers = [] if is_open else read_objects(entry, "answers", inside=place)
     if not answers and not is_open:
-        raise ValueError(f"column {place}.answers: expected at least one answer, got none")
+        column = column_name("answers", inside=place)
+        raise ValueError(f"column {column}: expected at least one answer, got none")
     return SpanQuestion(
         question_id=read_field(entry, "id", str, inside=place),
         context=context,

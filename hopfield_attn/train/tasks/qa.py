@@ -12,6 +12,7 @@ from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.qa_decoding import answer_text, decode_questions
 from hopfield_attn.data.qa_encoding import encode_evaluation_windows, encode_training_windows
 from hopfield_attn.data.squad import SQUAD_VERSIONS, SpanQuestion, read_squad
+from hopfield_attn.data.squad_hub import read_squad_hub
 from hopfield_attn.models.registry import make_span_predictor
 from hopfield_attn.train.answer_metrics import mean_answer_scores
 from hopfield_attn.train.losses import weighted_cross_entropy
@@ -29,13 +30,15 @@ from hopfield_attn.typing import Array
 
 
 def qa_task(config: Any, workdir: Path) -> Task:
-    """The version of SQuAD ``config.data.task``, from the local folder ``config.data.dir``."""
+    """The version of SQuAD ``config.data.task``, from the folder or hub repository ``data.dir``."""
     data = config.data
     check_choice("data.task", data.task, SQUAD_VERSIONS)
     check_count(1, **{"data.max_answer_tokens": data.max_answer_tokens})
     version = SQUAD_VERSIONS[data.task]
-    files = " and ".join(version.files.values())
-    train, held_out, facts = read_splits(data, read_squad, data.task, held_out="dev", files=files)
+    files = f"{' and '.join(version.files.values())}, or hub:rajpurkar/{data.task}"
+    train, held_out, facts = read_splits(
+        data, read_squad, data.task, held_out="dev", files=files, read_hub=read_squad_hub
+    )
     texts = dict.fromkeys(text for q in train for text in (q.context, q.question))
     tokenizer = run_tokenizer(list(texts), config, workdir)
     options = {

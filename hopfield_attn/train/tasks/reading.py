@@ -1,7 +1,10 @@
 """Reads the splits of a task from the folder in ``config.data.dir``, bad rows counted."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from hopfield_attn.data.hub import HUB_PREFIX
 
 
 class Splits(NamedTuple):
@@ -18,32 +21,44 @@ class Splits(NamedTuple):
     facts: dict[str, Any]
 
 
+Reader = Callable[..., tuple[list[Any], list[str]]]
+"""(folder or repository, *options, split, max_bad_rows=…) → rows, and a line for each left out."""
+
+
 def read_splits(
     data: Any,
-    read: Callable[..., tuple[list[Any], list[str]]],
+    read: Reader,
     *options: str,
     held_out: str,
     files: str,
+    read_hub: Reader | None = None,
 ) -> Splits:
     """Reads the training split, up to ``data.max_train_examples``, and a labelled other one.
 
     Args:
       data: the ``data`` part of a config.
-      read: (folder, *options, split, max_bad_rows=…) → rows, and a line for each one left out.
+      read: reads a split from a folder.
       *options: what ``read`` takes between the folder and the split.
       held_out: the split to evaluate on.
       files: what the folder should hold, for the message where none is named.
+      read_hub: reads it from a repository of the hub, at ``revision=…``; ``None``: cannot.
 
     Raises:
-      ValueError: no folder is named, or a row is bad.
+      ValueError: no folder is named, or a row is bad, or the hub was named in vain.
       FileNotFoundError: the folder or a file does not exist.
     """
     if not data.dir:
         raise ValueError(
             f"data.dir must name the folder with {files}; set it with --config.data.dir=FOLDER"
         )
-    train, skipped = read(data.dir, *options, "train", max_bad_rows=data.max_bad_rows)
-    rows, also_skipped = read(data.dir, *options, held_out, max_bad_rows=data.max_bad_rows)
+    place = data.dir
+    if place.startswith(HUB_PREFIX):
+        if read_hub is None:
+            raise ValueError(f"data.dir must name a folder with {files}; got {place}")
+        place = place.removeprefix(HUB_PREFIX)
+        read = functools.partial(read_hub, revision=data.revision)
+    train, skipped = read(place, *options, "train", max_bad_rows=data.max_bad_rows)
+    rows, also_skipped = read(place, *options, held_out, max_bad_rows=data.max_bad_rows)
     train = train[: data.max_train_examples or None]
     facts = {
         "num_train_examples": len(train),

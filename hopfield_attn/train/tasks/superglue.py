@@ -18,6 +18,7 @@ from hopfield_attn.data.glue_tasks import Example
 from hopfield_attn.data.source import ArraySource
 from hopfield_attn.data.span_encoding import encode_span_pairs
 from hopfield_attn.data.superglue import read_superglue
+from hopfield_attn.data.superglue_hub import read_superglue_hub
 from hopfield_attn.data.superglue_tasks import SUPERGLUE_TASKS, SuperGlueTask
 from hopfield_attn.models.registry import (
     make_classifier,
@@ -49,13 +50,18 @@ from hopfield_attn.typing import Array
 
 
 def superglue_task(config: Any, workdir: Path) -> Task:
-    """The SuperGLUE task ``config.data.task``, from the local folder ``config.data.dir``."""
+    """The SuperGLUE task ``config.data.task``, from the folder or hub repository ``data.dir``."""
     data = config.data
     spec = _find_task(data.task)
     kind = _KINDS[spec.kind]
-    files = "the SuperGLUE task folders (BoolQ, CB, …)"
+    files = "the SuperGLUE task folders (BoolQ, CB, …), or hub:aps/super_glue"
     train, held_out, facts = read_splits(
-        data, read_superglue, data.task, held_out="val", files=files
+        data,
+        read_superglue,
+        data.task,
+        held_out="val",
+        files=files,
+        read_hub=read_superglue_hub,
     )
     texts = dict.fromkeys(text for example in train for text in kind.texts(example))
     tokenizer = run_tokenizer(list(texts), config, workdir)
