@@ -83,6 +83,7 @@ def get_defaults() -> config_dict.ConfigDict:
             head_layers="",  # layers that have them, "3-6" counted from 1; "" is all
             coupling="pooled",  # "pooled", "pairwise" or "elementwise"
             lam=1.0,  # λ
+            auto_lam=False,  # λ of every head and example: the least that certifies one well
             num_steps=2,  # T
             step_size=placeholder(float),  # η; None is 1/(1+λ)
             gain=placeholder(float),  # s; None is 1/d_v

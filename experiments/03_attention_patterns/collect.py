@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from experiments.curves import at_equal_time, differences
 from experiments.page import update_page
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
@@ -85,20 +86,6 @@ def steps_to_level(run: dict) -> int | None:
     return reached
 
 
-def accuracy_at(run: dict, seconds: float) -> float:
-    """Accuracy at the last evaluation within a time of training; 0 before the first one."""
-    before = [
-        a for step, a in run["validation_accuracies"] if step <= seconds * run["steps_per_second"]
-    ]
-    return before[-1] if before else 0.0
-
-
-def differences(runs: dict[int, dict], linear: dict[int, dict]) -> list[float]:
-    """Of the test accuracies, seed by seed."""
-    seeds = sorted(runs.keys() & linear.keys())
-    return [runs[s]["test_accuracy"] - linear[s]["test_accuracy"] for s in seeds]
-
-
 def table(task: str, runs: list[dict]) -> str:
     """One row a setting."""
     settings = by_setting(runs)
@@ -129,12 +116,8 @@ def setting_cells(group: list[dict], linear: dict[int, dict]) -> list[str]:
     reached = [(steps, run) for steps, run in reached if steps is not None]
     speeds = [run["steps_per_second"] for run in group]
     masses = [[mass for layer in run["masses"] for mass in layer] for run in group]
-    at_time = []
-    for run in group:
-        reference = linear.get(run["seed"])
-        if reference and reference["steps_per_second"]:
-            last = reference["validation_accuracies"][-1][0]
-            at_time.append(accuracy_at(run, last / reference["steps_per_second"]))
+    found = [at_equal_time(run, linear.get(run["seed"])) for run in group]
+    at_time = [accuracy for accuracy in found if accuracy is not None]
     samples = [steps * run["batch_size"] for steps, run in reached]
     seconds = [steps / run["steps_per_second"] for steps, run in reached if run["steps_per_second"]]
     return [

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from configs.command_line import load_run_config
+from experiments.curves import read_curve
 from hopfield_attn.analysis.source_mass import source_mass
 from hopfield_attn.data.batches import stack_elements
 from hopfield_attn.data.synthetic import synthetic_examples
@@ -20,8 +21,6 @@ def read_run(folder: Path) -> dict:
     config, _ = load_run_config(str(folder))
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     tokens_per_step = config.train.batch_size * result["data"]["length"]
-    accuracies = [[row["step"], row["validation/accuracy"]] for row in result["history"]]
-    last = result["evaluations"]["validation"]["accuracy"]
     is_linear = config.model.heads == "identity"
     return {
         "task": config.data.task,
@@ -31,7 +30,7 @@ def read_run(folder: Path) -> dict:
         "seed": config.seed,
         "batch_size": config.train.batch_size,
         "test_accuracy": result["evaluations"]["test"]["accuracy"],
-        "validation_accuracies": [*accuracies, [result["num_steps"], last]],
+        "validation_accuracies": read_curve(result),
         "steps_per_second": (result["tokens_per_second"] or 0) / tokens_per_step,
         "wall_seconds": result["wall_seconds"],
         "num_parameters": result["num_parameters"],

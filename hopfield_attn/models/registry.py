@@ -36,14 +36,16 @@ def make_encoder(
 
     Args:
       config: width, num_layers, num_heads, mlp_width, norm, activation, norm_epsilon,
-        num_positions, dropout_rate, attention_dropout_rate, remat, dtype, heads, head_layers, and
-        the keys of :data:`ATTENTION_KEYS`.
+        num_positions, dropout_rate, attention_dropout_rate, remat, dtype, heads, head_layers,
+        auto_lam, and the keys of :data:`ATTENTION_KEYS`.
       vocab_size: number of token ids.
       max_length: longest sequence, if ``num_positions`` is 0.
       rngs: source of the initial parameters.
     """
     check_choice("model.dtype", config["dtype"], DTYPES)
     attention = {key: config[key] for key in ATTENTION_KEYS}
+    if config["auto_lam"]:
+        attention["lam"] = "auto"
     return Encoder(
         vocab_size=vocab_size,
         max_length=config["num_positions"] or max_length,

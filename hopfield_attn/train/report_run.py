@@ -87,11 +87,12 @@ def _lead(run: _Run) -> str:
     model = run.config["model"]
     steps = run.metrics[-1]["step"] if run.metrics else 0
     finished = "finished" if run.result else "not finished"
+    lam = "auto" if model.get("auto_lam") else model["lam"]
     size = run.result.get("num_parameters")
     return (
         f"An encoder of {model['num_layers']} layers with {model['num_heads']} heads of width "
         f"{model['width'] // model['num_heads']}, coupling {model['coupling']}, T = "
-        f"{model['num_steps']}, λ = {model['lam']}; {steps:,} updates, {finished}"
+        f"{model['num_steps']}, λ = {lam}; {steps:,} updates, {finished}"
         + (f", {size:,} parameters." if size else ".")
     )
 

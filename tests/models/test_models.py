@@ -74,3 +74,14 @@ def test_unknown_names_are_refused():
         classifier(pooling="max")
     with pytest.raises(ValueError, match=r"model\.dtype must be one of"):
         classifier(dtype="float8")
+
+
+def test_automatic_lam_takes_the_place_of_the_number():
+    def output(**changes):
+        # Strong enough that λ = 0 is not certified.
+        model = classifier(pooling="mean", alpha_init=30.0, heads="quadratic", **changes)
+        return np.asarray(model(TOKENS, MASK))
+
+    assert np.array_equal(output(auto_lam=True, lam=0.5), output(auto_lam=True, lam=5.0))
+    assert not np.allclose(output(auto_lam=True), output(lam=0.0), atol=1e-3)
+    assert not np.allclose(output(auto_lam=True), output(lam=1e6), atol=1e-5)
