@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from configs.synthetic import get_config
+from experiments import curves
 from hopfield_attn.train import main
 
 FOLDER = Path(__file__).resolve().parent.parent / "experiments" / "03_attention_patterns"
@@ -62,7 +63,7 @@ def test_level_is_reached_where_accuracy_stays_above_it():
 
 def test_accuracy_at_a_time_is_that_of_the_last_evaluation_before_it():
     run = made_up("identity", "", 0, [0.2, 0.4, 0.9], speed=10.0)
-    assert [collect.accuracy_at(run, t) for t in (9, 10, 29, 30, 99)] == [0, 0.2, 0.4, 0.9, 0.9]
+    assert [curves.accuracy_at(run, t) for t in (9, 10, 29, 30, 99)] == [0, 0.2, 0.4, 0.9, 0.9]
 
 
 def test_holm_stops_at_the_first_comparison_that_does_not_count():

@@ -32,12 +32,18 @@ def random_heads(seed: int) -> jax.Array:
 def row(seed: int, coupling: str, lam: float | str, num_steps: int) -> dict:
     """What the heads of a seed do; means over those that are finite."""
     q, k, y = random_heads(seed)
-    options = {"nonlinearity": nonlinearities.quadratic(ALPHA), "coupling": coupling, "gain": 1 / WIDTH}
+    options = {
+        "nonlinearity": nonlinearities.quadratic(ALPHA),
+        "coupling": coupling,
+        "gain": 1 / WIDTH,
+    }
     descend = jax.jit(attention_descent, static_argnames=("coupling", "num_steps", "gain", "lam"))
     found = descend(q, k, y, lam=lam, num_steps=num_steps, **options)
     plain = descend(q, k, y, lam=1.0, num_steps=0, **options).x
     norms = jnp.linalg.norm(found.x, axis=(2, 3))
-    distance = np.asarray(jnp.linalg.norm(found.x - plain, axis=(2, 3)) / jnp.linalg.norm(plain, axis=(2, 3)))
+    distance = np.asarray(
+        jnp.linalg.norm(found.x - plain, axis=(2, 3)) / jnp.linalg.norm(plain, axis=(2, 3))
+    )
     drop = np.asarray(found.energies[..., 0] - found.energies[..., -1])
     residual = np.asarray(found.grad_norms[..., -1] / jnp.maximum(1.0, norms))
     status = np.asarray(found.status).ravel()
