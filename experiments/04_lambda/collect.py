@@ -123,7 +123,7 @@ def heads_table(rows: list[Run], coupling: str) -> str:
     steps = sorted({row["num_steps"] for row in mine})
     shown = " / ".join(f"T = {T}" for T in steps)
     lines = [
-        f"**Random heads, {coupling}**, {shown}:",
+        f"**Random heads, {coupling}**, medians, {shown}:",
         "",
         "| λ | energy drop | distance to plain attention | heads that have not settled |"
         " energy rose or not finite |",
@@ -134,7 +134,7 @@ def heads_table(rows: list[Run], coupling: str) -> str:
         name = f"auto (mean {statistics.fmean(r['mean_lam'] for r in parts[0]):.2f})"
         cells = [name if lam == AUTO else f"{lam:g}"]
         for figure in ("energy_drop", "distance"):
-            cells.append(" / ".join(_mean_of(part, figure) for part in parts))
+            cells.append(" / ".join(_median_of(part, figure) for part in parts))
         totals = [sum(r["num_heads"] for r in part) for part in parts]
         cells.append(
             " / ".join(
@@ -157,9 +157,9 @@ def heads_table(rows: list[Run], coupling: str) -> str:
     )
 
 
-def _mean_of(rows: list[Run], figure: str) -> str:
+def _median_of(rows: list[Run], figure: str) -> str:
     values = [row[figure] for row in rows if row[figure] is not None]
-    return f"{statistics.fmean(values):.3g}" if values else "–"
+    return f"{statistics.median(values):.3g}" if values else "–"
 
 
 def task_table(task: str, runs: list[Run]) -> str:
@@ -233,7 +233,8 @@ def draw() -> None:
         draw_accuracy(right, task, read_runs(task))
     right.set_title("Test accuracy of trained quadratic heads over λ", fontsize=10)
     right.set(xlabel="1 + λ", ylabel="test accuracy", xscale="log")
-    right.legend(frameon=False, fontsize=8)
+    if right.get_legend_handles_labels()[0]:
+        right.legend(frameon=False, fontsize=8)
     figure.savefig(FIGURE)
 
 
