@@ -116,9 +116,13 @@ def get_defaults() -> config_dict.ConfigDict:
             eval_batch_size=64,
             log_every=10,
             eval_every=500,  # evaluation on the validation set; 0 is at the end only
+            # Steps from one look at the energies of the non-linear heads to the next, on a batch of
+            # the validation set; 0: with the evaluations, -1: never.
+            energy_every=0,
             checkpoint_every=250,
             keep_checkpoints=2,
             watchdog_seconds=0.0,  # without a step: end with the stacks of all threads; 0 is never
+            peak_flops=0.0,  # of one device, for the utilisation; 0 looks its name up
             max_skipped_steps=10,  # in a row without a finite loss and gradient; then it stops
             tracking="",  # "tensorboard" or "wandb" as well, with the extra "tracking"
         ),

@@ -15,10 +15,13 @@ Hosts: the same command on each; SLURM and GKE are seen, --coordinator=auto asks
   --coordinator=HOST:PORT --num_processes=N --process_id=I (docs/launch.md)
 
 --dry_run prints parameters, operations and memory of the compiled step, and reads no data.
+--profile=START:STOP writes a trace of steps START to STOP-1, numbered as in metrics.jsonl, into
+  DIR/profile, for TensorBoard and Perfetto (docs/training.md)
 
 Exit codes: 0 finished, 1 failed, 2 wrong arguments, 75 stopped and can go on.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,10 +47,13 @@ def main(argv: list[str]) -> int:
 
 def _run(argv: list[str]) -> int:
     joining, argv = parse_joining(argv)
-    _, switches, argv = take_options(argv, names=(), switches=("dry_run",))
+    options, switches, argv = take_options(argv, names=("profile",), switches=("dry_run",))
     if switches:
         argv = [*argv, "--workdir=not-made"]
     config, workdir = parse_arguments(argv)
+    traced = parse_steps(options.get("profile"), num_steps=config.train.num_steps)
+    if traced and switches:
+        raise UsageError("--profile needs a run: a dry run makes no steps")
     # JAX takes a second to import: only once the command line is known to be right.
     from hopfield_attn.train.interrupt import Interrupted
     from hopfield_attn.train.main import run
@@ -60,7 +66,7 @@ def _run(argv: list[str]) -> int:
         dry_run(config)
         return 0
     try:
-        run(config, workdir)
+        run(config, workdir, traced=traced)
     except Interrupted as stop:
         return say_stopped(f"Stopped at step {stop.step}, saved.")
     return 0
@@ -77,6 +83,20 @@ def parse_joining(argv: list[str]) -> tuple[dict[str, Any], list[str]]:
             raise UsageError(f"--{name}={text}: must be a number")
         joining[name] = None if text is None else int(text)
     return joining, argv
+
+
+def parse_steps(text: str | None, *, num_steps: int) -> range:
+    """The steps that ``--profile=START:STOP`` names; none without it."""
+    if text is None:
+        return range(0)
+    found = re.fullmatch(r"([0-9]+):([0-9]+)", text)
+    steps = range(int(found[1]), int(found[2])) if found else range(0)
+    if not steps or steps.start < 1 or steps[-1] > num_steps:
+        raise UsageError(
+            f"--profile={text}: must be START:STOP with 1 <= START < STOP <= {num_steps + 1}, as "
+            f"the run has the steps 1 to {num_steps}"
+        )
+    return steps
 
 
 def parse_arguments(argv: list[str]) -> tuple[ConfigDict, Path]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
-@pytest.mark.parametrize("script", ["draw_energies", "measure_gradient_modes"])
+@pytest.mark.parametrize("script", ["draw_energies", "measure_gradient_modes", "measure_overheads"])
 def test_generated_parts_are_those_of_the_results_and_the_tables(script):
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / f"{script}.py", "--check"],

@@ -306,7 +306,7 @@ def test_run_folder_that_cannot_be_made_is_one_line(run, tmp_path):
     ],
 )
 def test_exit_code_says_how_a_run_ended(error, code, line, run, tmp_path, monkeypatch):
-    def fail(config, workdir):
+    def fail(config, workdir, **options):
         raise error
 
     monkeypatch.delenv("HOPFIELD_DEBUG", raising=False)
@@ -317,8 +317,30 @@ def test_exit_code_says_how_a_run_ended(error, code, line, run, tmp_path, monkey
 @pytest.mark.core
 def test_run_gets_the_config_and_the_folder(run, tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(train_main, "run", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr(train_main, "run", lambda *args, traced: given.append((*args, traced)))
     assert run(SYNTHETIC, "--config.seed=5", f"--workdir={tmp_path}/a b") == (0, "", [])
-    ((config, workdir),) = given
+    ((config, workdir, traced),) = given
+    assert not traced
     assert (config.seed, config.task, workdir) == (5, "synthetic", tmp_path / "a b")
     assert json.loads(config.to_json())["train"]["num_steps"] == 8
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("steps", ["3", "3:", ":3", "a:b", "5:3", "3:3", "0:3", "-1:3", "3:10"])
+def test_steps_that_cannot_be_traced_are_refused_by_name(steps, refused):
+    # The smoke run has 8 steps.
+    assert refused(SYNTHETIC, f"--profile={steps}") == (
+        f"--profile={steps}: must be START:STOP with 1 <= START < STOP <= 9, as the run has the "
+        "steps 1 to 8"
+    )
+
+
+@pytest.mark.core
+def test_steps_to_trace_are_those_that_were_asked_for(run, refused, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(train_main, "run", lambda *args, traced: given.append(traced))
+    for text in ("1:2", "3:9"):
+        assert run(SYNTHETIC, f"--profile={text}", f"--workdir={tmp_path}") == (0, "", [])
+    assert given == [range(1, 2), range(3, 9)]
+    message = refused(SYNTHETIC, "--profile=1:2", "--dry_run")
+    assert message == "--profile needs a run: a dry run makes no steps"

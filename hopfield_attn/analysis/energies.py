@@ -1,10 +1,11 @@
 """Energies of the non-linear heads of a trained encoder, step by step."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hopfield_attn.models.encoder import Encoder
+from hopfield_attn.models.encoder import Encoder, EncoderLayer
 from hopfield_attn.typing import Array
 
 
@@ -30,6 +31,16 @@ class HeadEnergies(NamedTuple):
     status: int
 
 
+def attention_inputs(
+    encoder: Encoder, tokens: Array, mask: Array | None = None, token_types: Array | None = None
+) -> Iterator[tuple[EncoderLayer, Array]]:
+    """Every layer with what its attention sees, (b, n, width); arguments as of the encoder."""
+    x = encoder.embed(tokens, token_types)
+    for layer in encoder.layers:
+        yield layer, layer.attention_input(x)
+        x = layer(x, mask)
+
+
 def head_energies(
     encoder: Encoder, tokens: Array, mask: Array | None = None, token_types: Array | None = None
 ) -> list[HeadEnergies]:
@@ -45,9 +56,8 @@ def head_energies(
       One entry a non-linear head, in the order of layers and heads; empty for a linear encoder.
     """
     found = []
-    x = encoder.embed(tokens, token_types)
-    for index, layer in enumerate(encoder.layers):
-        for group, descent in layer.attention.descents(layer.attention_input(x), mask=mask):
+    for index, (layer, inputs) in enumerate(attention_inputs(encoder, tokens, mask, token_types)):
+        for group, descent in layer.attention.descents(inputs, mask=mask):
             energies, residuals = (
                 np.asarray(a).mean(axis=0) for a in (descent.energies, descent.grad_norms)
             )
@@ -65,7 +75,6 @@ def head_energies(
                         int(worst[k]),
                     )
                 )
-        x = layer(x, mask)
     return found
 
 

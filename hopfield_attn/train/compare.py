@@ -10,12 +10,12 @@ from hopfield_attn.analysis.comparison import draw_comparison
 from hopfield_attn.analysis.energies import as_rows, head_energies
 from hopfield_attn.data.batches import stack_elements
 from hopfield_attn.files import write_json
+from hopfield_attn.train.energies import ENCODER_INPUTS
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import TrainedModel
 from hopfield_attn.train.tasks import Task
 from hopfield_attn.typing import Array
 
-_ENCODER_INPUTS = ("tokens", "mask", "token_types")
 _NUM_ROWS = 32
 """Held-out sequences over which the energies are averaged."""
 
@@ -38,7 +38,7 @@ def compare_runs(
     source = task.evaluation_sets[task.watched_set]
     elements = stack_elements([source[i] for i in range(min(_NUM_ROWS, len(source)))])
     encoder = trained.definition.bind(trained.params).encoder
-    rows = {name: _first_rows(elements[name]) for name in _ENCODER_INPUTS if name in elements}
+    rows = {name: _first_rows(elements[name]) for name in ENCODER_INPUTS if name in elements}
     found = head_energies(encoder, **rows)
     write_json(workdir / "head_energies.json", as_rows(found))
     first, second = (_label(title, trained.result) for title, trained in runs.items())

@@ -4,11 +4,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import optax
 from jax.sharding import Mesh
 from rich.console import Console
 
@@ -19,30 +19,21 @@ from hopfield_attn.files import write_json
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.checkpoint import Checkpoints
-from hopfield_attn.train.evaluate import evaluate
+from hopfield_attn.train.energies import check_energy_every, energies_are_due, non_finite_lines
 from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.interrupt import Interrupted, InterruptFlag
 from hopfield_attn.train.logging import MetricsLog, ProgressLog, Reporter
 from hopfield_attn.train.meter import Meter
-from hopfield_attn.train.optimizer import make_optimizer, make_schedule
+from hopfield_attn.train.optimizer import learning_rates, make_optimizer
 from hopfield_attn.train.pretrained import start_from_pretrained
-from hopfield_attn.train.processes import (
-    Watchdog,
-    any_process,
-    is_writer,
-)
+from hopfield_attn.train.processes import Watchdog, any_process, is_writer
+from hopfield_attn.train.profiler import NO_STEPS, traced_steps
+from hopfield_attn.train.program import Program, make_program
 from hopfield_attn.train.run_folder import peak_memory_mib, read_result
-from hopfield_attn.train.sharding import (
-    check_layout,
-    constrain_whole,
-    make_mesh,
-    round_up,
-    shard_batch,
-    shard_state,
-)
+from hopfield_attn.train.sharding import check_layout, constrain_whole, make_mesh, shard_state
 from hopfield_attn.train.state import ModelDefinition, TrainState, init_state, split_model
-from hopfield_attn.train.step import make_predict_step, make_train_step
 from hopfield_attn.train.tasks import Task
+from hopfield_attn.train.throughput import check_peak_flops, peak_of_all_devices, work_counter
 from hopfield_attn.train.tracking import open_tracker
 
 
@@ -61,7 +52,15 @@ class TrainedModel:
     result: dict[str, Any]
 
 
-def train(config: Any, workdir: Path, task: Task, *, title: str, console: Console) -> TrainedModel:
+def train(
+    config: Any,
+    workdir: Path,
+    task: Task,
+    *,
+    title: str,
+    console: Console,
+    traced: range = NO_STEPS,
+) -> TrainedModel:
     """Trains the model of ``config`` on ``task``, from the start or from where the run was stopped.
 
     Args:
@@ -70,6 +69,7 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
       task: data, loss and evaluation.
       title: name shown beside the progress bar.
       console: where to print.
+      traced: steps to write a trace of, see :func:`hopfield_attn.train.profiler.traced_steps`.
 
     Raises:
       Interrupted: after Ctrl-C or SIGTERM, with the current step saved.
@@ -90,7 +90,7 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
         Watchdog(config.train.watchdog_seconds) as watchdog,
         Checkpoints(folder, keep=keep, say=reporter.say) as checkpoints,
     ):
-        program = _make_program(config, task, definition, optimizer, mesh, watchdog)
+        program = make_program(config, task, definition, optimizer, mesh=mesh, watchdog=watchdog)
         state = shard_state(init_state(params, optimizer), mesh)
         restored = checkpoints.restore_latest(state)
         if restored is None and config.model.pretrained:
@@ -98,8 +98,12 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
             state = shard_state(init_state(params, optimizer), mesh)
         state = restored or state
         result = read_result(workdir)
+        if result is not None and traced:
+            reporter.say("the run is finished: nothing is traced")
         if result is None:
-            state, facts = _run_steps(config, workdir, task, state, program, checkpoints, reporter)
+            state, facts = _run_steps(
+                config, workdir, task, state, program, checkpoints, reporter, traced
+            )
             # A result says that the parameters are on disk.
             checkpoints.finish()
             result = facts | {
@@ -136,60 +140,14 @@ def learned_alpha(encoder: Encoder) -> list[dict[str, Any]]:
     ]
 
 
-class Program(NamedTuple):
-    """The compiled parts of a run.
-
-    Attributes:
-      advance: (state, batch on the host) → (next state, metrics).
-      score: (state, name of an evaluation set) → metrics.
-    """
-
-    advance: Callable[[TrainState, Any], tuple[TrainState, Any]]
-    score: Callable[[TrainState, str], dict[str, float]]
-
-
-def _make_program(
-    config: Any,
-    task: Task,
-    definition: ModelDefinition,
-    optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    watchdog: Watchdog,
-) -> Program:
-    train_step = make_train_step(
-        definition,
-        task.blueprint.loss_fn,
-        optimizer,
-        seed=config.seed,
-        accumulate=config.train.accumulate,
-        weight_fn=task.blueprint.weight_fn,
-        max_skipped_steps=config.train.max_skipped_steps,
-    )
-    predict_step = make_predict_step(definition, task.predict_fn)
-    size = round_up(config.train.eval_batch_size, mesh)
-
-    def advance(state: TrainState, batch: Any) -> tuple[TrainState, Any]:
-        watchdog.beat()
-        with jax.set_mesh(mesh):
-            return train_step(state, shard_batch(batch, mesh))
-
-    def predict(params: Any, batch: Any) -> dict[str, Any]:
-        watchdog.beat()
-        with jax.set_mesh(mesh):
-            return predict_step(params, shard_batch(batch, mesh))
-
-    def score(state: TrainState, name: str) -> dict[str, float]:
-        return evaluate(task, name, state.params, predict, batch_size=size)
-
-    return Program(advance, score)
-
-
 def check_train_config(config: Any) -> None:
     """Raises ``ValueError`` or ``TypeError`` for counts that no run can have."""
     settings = config.train
     for name in ("num_steps", "batch_size", "eval_batch_size", "log_every", "checkpoint_every"):
         check_count(1, **{f"train.{name}": settings[name]})
     check_count(0, **{"train.eval_every": settings.eval_every, "seed": config.seed})
+    check_energy_every(settings)
+    check_peak_flops(settings.peak_flops)
     for name in ("keep_checkpoints", "max_skipped_steps"):
         check_count(1, **{f"train.{name}": settings[name]})
 
@@ -202,6 +160,7 @@ def _run_steps(
     program: Program,
     checkpoints: Checkpoints,
     reporter: Reporter,
+    traced: range,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Steps from ``state.step`` to the end; returns the last state and facts of this process."""
     settings, start, began = config.train, int(state.step), time.perf_counter()
@@ -223,24 +182,33 @@ def _run_steps(
         progress = stack.enter_context(
             ProgressLog(reporter, num_steps=settings.num_steps, start_step=start)
         )
-        schedule = make_schedule(config.optimizer.to_dict(), num_steps=settings.num_steps)
+        rates = learning_rates(config.optimizer.to_dict(), num_steps=settings.num_steps)
         meter = Meter(
             log,
             progress,
-            schedule,
+            rates.__getitem__,
             log_every=settings.log_every,
             max_skipped_steps=settings.max_skipped_steps,
+            peak_flops=peak_of_all_devices(setting=settings.peak_flops),
         )
+        where: dict[str, Any] = {"first_step": start + 1, "say": reporter.say}
+        advance = stack.enter_context(traced_steps(program.advance, workdir, traced, **where))
+        work_of = work_counter(config)
         batches = stack.enter_context(closing(_batches(config, task, start)))
         stack.enter_context(_saved_where_it_diverges(checkpoints, lambda: state))
         for done, batch in batches:
-            state, metrics = program.advance(state, batch)
-            meter.record(done, metrics, batch["mask"].size)
+            state, metrics = advance(state, batch)
+            meter.record(done, metrics, work_of(batch))
             checkpoints.check()
             is_last = done == settings.num_steps
             # Of several processes all have to stop at one step, and asking takes a moment.
             asks = jax.process_count() == 1 or done % settings.log_every == 0
             stops = asks and any_process(interrupt.is_set)
+            if program.energies and energies_are_due(settings, done) and not stops:
+                # Before the save, so that a run that goes on from it has the row of its step.
+                figures = meter.extend(partial(program.energies, state))
+                for line in non_finite_lines(figures):
+                    reporter.say(f"step {done}: {line}")
             if stops or is_last or done % settings.checkpoint_every == 0:
                 with meter.paused():
                     checkpoints.save(state)
@@ -255,7 +223,7 @@ def _run_steps(
                 reporter.say(f"step {done}  {task.watched_set} {format_scores(scores)}")
         meter.flush()
     facts: dict[str, Any] = {"wall_seconds": round(time.perf_counter() - began, 1)}
-    facts |= {"tokens_per_second": meter.tokens_per_second, "history": history.rows}
+    facts |= meter.speeds | {"history": history.rows}
     return state, facts
 
 

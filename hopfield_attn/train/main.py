@@ -14,19 +14,24 @@ from hopfield_attn.train.compare import compare_runs
 from hopfield_attn.train.loop import TrainedModel, train
 from hopfield_attn.train.pretrained import adopt_pretrained
 from hopfield_attn.train.processes import ending_together, is_writer, writer_first
+from hopfield_attn.train.profiler import NO_STEPS
 from hopfield_attn.train.report_run import write_report
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.sharding import check_layout
 from hopfield_attn.train.tasks import Task, make_task
 
 
-def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[str, Any]:
+def run(
+    config: Any, workdir: Path, *, console: Console | None = None, traced: range = NO_STEPS
+) -> dict[str, Any]:
     """Runs what ``config`` describes in ``workdir``; goes on where an earlier call was stopped.
 
     Args:
       config: a training config (``configs/defaults.py`` has every key).
       workdir: the run folder.
       console: where to print; ``None`` is the terminal.
+      traced: steps of the run, not of its baseline, to write a trace of, see
+        :func:`hopfield_attn.train.profiler.traced_steps`.
 
     Returns:
       The result of the run, as in ``result.json``.
@@ -37,16 +42,15 @@ def run(config: Any, workdir: Path, *, console: Console | None = None) -> dict[s
     check_layout(config, num_devices=jax.device_count())
     _open_folder(workdir, config)
     with ending_together(workdir):
-        return _run(config, workdir, console)
+        return _run(config, workdir, console, traced)
 
 
-def _run(config: Any, workdir: Path, console: Console) -> dict[str, Any]:
+def _run(config: Any, workdir: Path, console: Console, traced: range) -> dict[str, Any]:
     console.print("Preparing the data …", highlight=False)
     # The first process trains the tokenizer, and the others find it.
     task = writer_first("task", lambda: make_task(config, workdir))
-    runs = {
-        config.model.heads: train(config, workdir, task, title=config.model.heads, console=console)
-    }
+    heads = config.model.heads
+    runs = {heads: train(config, workdir, task, title=heads, console=console, traced=traced)}
     if config.baseline_heads:
         baseline = baseline_config(config)
         folder = workdir / "baseline"
@@ -59,7 +63,7 @@ def _run(config: Any, workdir: Path, console: Console) -> dict[str, Any]:
         console.print(f"Picture: {picture}", highlight=False)
         console.print(f"Report: {write_report(config, workdir)}", highlight=False)
     console.print(f"Run folder: {workdir}", highlight=False)
-    return runs[config.model.heads].result
+    return runs[heads].result
 
 
 def _open_folder(workdir: Path, config: Any) -> None:

@@ -1,19 +1,40 @@
 """Metrics of the steps: fetched after the next dispatch, so that logging never waits."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from hopfield_attn.train.logging import MetricsLog, ProgressLog
+from hopfield_attn.train.throughput import StepWork, Throughput
+
+
+class StepMetrics:
+    """The metrics of one step: on the device until they are asked for, and fetched once."""
+
+    def __init__(self, done: int, on_device: Mapping[str, Any]):
+        """Holds what the update that made step ``done`` returned."""
+        self.done = done
+        self._on_device = on_device
+
+    def wait(self) -> None:
+        """Waits until the step is done."""
+        float(self._on_device["loss"])
+
+    @functools.cached_property
+    def values(self) -> dict[str, Any]:
+        """The values by name; asking waits for the step."""
+        values: dict[str, Any] = {name: float(value) for name, value in self._on_device.items()}
+        for name in ("skipped_steps", "skipped_in_a_row"):
+            values[name] = int(values.get(name, 0))
+        return values
 
 
 class Meter:
     """Collects the metrics of steps and writes those that are due.
 
-    The values of a step stay on the device until the step after it has been dispatched.
+    The values of a step stay on the device until the step after it has been dispatched, and writing
+    them asks the device for nothing else.
     """
 
     def __init__(
@@ -24,15 +45,18 @@ class Meter:
         *,
         log_every: int,
         max_skipped_steps: int = 10,
+        peak_flops: float | None = None,
     ):
         """Writes to ``log`` and ``progress`` every ``log_every`` steps.
 
         Args:
           log: gets the rows.
           progress: shows them.
-          schedule: number of updates → learning rate.
+          schedule: number of updates → learning rate, on the host: a device would be asked behind
+            the step that was just dispatched, and the answer waited for.
           log_every: steps a row.
           max_skipped_steps: steps in a row without an update that end the run.
+          peak_flops: of all devices, see :class:`hopfield_attn.train.throughput.Throughput`.
         """
         self._log = log
         self._progress = progress
@@ -40,22 +64,20 @@ class Meter:
         self._log_every = log_every
         self._max_skipped_steps = max_skipped_steps
         self._num_skipped = 0
-        self._newest: tuple[int, dict[str, Any]] | None = None
-        self._pending: tuple[int, dict[str, Any]] | None = None
-        self._num_tokens = 0
-        self._since: float | None = None
-        self._speeds: list[float] = []
+        self._newest: StepMetrics | None = None
+        self._pending: StepMetrics | None = None
+        self._throughput = Throughput(peak=peak_flops)
 
-    def record(self, done: int, metrics: dict[str, Any], num_tokens: int) -> None:
+    def record(self, done: int, metrics: Mapping[str, Any], work: StepWork) -> None:
         """Takes in the metrics of the update that made step ``done``."""
         self.flush()
-        self._num_tokens += num_tokens
+        self._throughput.add(work)
         self._progress.advance(done)
-        if self._since is None:
+        self._newest = StepMetrics(done, metrics)
+        if not self._throughput.is_started:
             # The first step compiles: wait for it and start the clock after it.
-            float(metrics["loss"])
-            self._restart_clock()
-        self._newest = (done, metrics)
+            self._newest.wait()
+            self._throughput.start()
         if done % self._log_every == 0:
             self._pending = self._newest
 
@@ -65,17 +87,29 @@ class Meter:
         Raises:
           FloatingPointError: if too many steps in a row were skipped.
         """
-        if self._pending is None:
-            return
-        done, metrics = self._pending
-        self._pending = None
-        values = self._checked_values(done, metrics)
-        loss, in_a_row = values.pop("loss"), values.pop("skipped_in_a_row")
-        speed = self._speed()
-        num_updates = done - values["skipped_steps"] - (in_a_row == 0)
-        values["learning_rate"] = float(self._schedule(num_updates))
-        self._log.write(done, loss, **values, tokens_per_second=speed)
-        self._progress.show(done, loss, speed)
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._check(pending)
+            self._write(pending, {})
+
+    def extend(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Writes the newest step, due or not, with what ``measure`` returns beside its own values.
+
+        The time that ``measure`` takes is left out of the speed.
+
+        Returns:
+          What ``measure`` returned.
+
+        Raises:
+          FloatingPointError: if too many steps in a row were skipped; then nothing is measured.
+        """
+        newest, self._pending = self._newest, None
+        assert newest is not None
+        self._check(newest)
+        with self._throughput.paused():
+            measured = measure()
+        self._write(newest, measured)
+        return measured
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -86,30 +120,27 @@ class Meter:
         """
         self.flush()
         if self._newest is not None:
-            self._checked_values(*self._newest)
-        began = time.perf_counter()
-        yield
-        if self._since is not None:
-            self._since += time.perf_counter() - began
+            self._check(self._newest)
+        with self._throughput.paused():
+            yield
 
     @property
-    def tokens_per_second(self) -> float | None:
-        """Median over the logged stretches; ``None`` before the second one."""
-        return round(float(np.median(self._speeds)), 1) if self._speeds else None
+    def speeds(self) -> dict[str, float | None]:
+        """Medians over the logged stretches, of :attr:`Throughput.typical`."""
+        return self._throughput.typical
 
-    def _speed(self) -> float:
-        assert self._since is not None
-        elapsed = time.perf_counter() - self._since
-        speed = self._num_tokens / elapsed if self._num_tokens and elapsed > 0 else 0.0
-        if self._num_tokens:
-            self._speeds.append(speed)
-        self._restart_clock()
-        return round(speed, 1)
+    def _write(self, step: StepMetrics, more: Mapping[str, float]) -> None:
+        values = dict(step.values)
+        loss, in_a_row = values.pop("loss"), values.pop("skipped_in_a_row")
+        num_updates = step.done - values["skipped_steps"] - (in_a_row == 0)
+        values["learning_rate"] = float(self._schedule(num_updates))
+        rates = self._throughput.take()
+        self._log.write(step.done, loss, **values, **rates, **more)
+        self._progress.show(step.done, loss, rates["tokens_per_second"])
 
-    def _checked_values(self, done: int, metrics: dict[str, Any]) -> dict[str, Any]:
-        values: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
-        for name in ("skipped_steps", "skipped_in_a_row"):
-            values[name] = int(values.get(name, 0))
+    def _check(self, step: StepMetrics) -> None:
+        """Says that steps were skipped; raises if they were too many in a row."""
+        done, values = step.done, step.values
         num_skipped, in_a_row = values["skipped_steps"], values["skipped_in_a_row"]
         if in_a_row >= self._max_skipped_steps:
             raise FloatingPointError(
@@ -124,7 +155,3 @@ class Meter:
                 f"step {done}: {num_skipped} steps skipped so far, as their loss or gradient was "
                 "not finite"
             )
-        return values
-
-    def _restart_clock(self) -> None:
-        self._since, self._num_tokens = time.perf_counter(), 0

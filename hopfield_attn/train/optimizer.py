@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from hopfield_attn.checks import check_at_least, check_choice
@@ -45,6 +46,17 @@ def make_schedule(config: Mapping[str, Any], *, num_steps: int) -> Callable[[Any
         "constant": lambda: optax.constant_schedule(peak),
     }[config["decay"]]()
     return optax.join_schedules([optax.linear_schedule(0.0, peak, max(warmup, 1)), decay], [warmup])
+
+
+def learning_rates(config: Mapping[str, Any], *, num_steps: int) -> np.ndarray:
+    """The learning rate of every update, (num_steps,), on the host; arguments as above.
+
+    Example:
+      >>> config = {"learning_rate": 1e-3, "warmup_fraction": 0.5, "decay": "constant"}
+      >>> learning_rates(config, num_steps=4)
+      array([0.    , 0.0005, 0.001 , 0.001 ], dtype=float32)
+    """
+    return np.asarray(jax.vmap(make_schedule(config, num_steps=num_steps))(np.arange(num_steps)))
 
 
 def make_optimizer(config: Mapping[str, Any], *, num_steps: int) -> optax.GradientTransformation:

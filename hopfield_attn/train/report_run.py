@@ -12,6 +12,7 @@ from hopfield_attn.analysis.report.markup import Markup, element, join, number, 
 from hopfield_attn.analysis.report.page import Section, render_page
 from hopfield_attn.files import write_text
 from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.report_energies import energy_sections
 from hopfield_attn.train.report_heads import head_sections
 from hopfield_attn.train.run_folder import flatten, read_result
 
@@ -42,6 +43,7 @@ def write_report(
         _results(runs),
         _curves(runs),
         *_alphas(runs),
+        *energy_sections(next(iter(runs.values())).metrics),
         *head_sections(config, workdir, text),
     ]
     sections += [_speed(runs), _what_ran(runs)]
@@ -159,7 +161,8 @@ def _speed(runs: dict[str, _Run]) -> Section:
     chart = line_chart(
         lines, x_label="update", y_label="tokens / s", title="Throughput while training"
     )
-    names = ("tokens_per_second", "wall_seconds", "peak_memory_mib", "num_parameters")
+    names = [f"{what}_per_second" for what in ("tokens", "steps", "model_flops")]
+    names += ["mfu", "wall_seconds", "peak_memory_mib", "num_parameters"]
     rows = [
         [name.replace("_", " "), *(run.result.get(name) for run in runs.values())]
         for name in names

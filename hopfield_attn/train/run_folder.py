@@ -14,8 +14,8 @@ from hopfield_attn.files import write_json
 from hopfield_attn.train.logging import read_metrics
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
-FREE_KEYS = ("mesh.", "train.watchdog_seconds")
-"""Keys that a resumed run may have anew: where things lie changes nothing of what is computed."""
+FREE_KEYS = ("mesh.", "train.watchdog_seconds", "train.peak_flops", "train.energy_every")
+"""Keys that a resumed run may have anew: what is trained does not depend on them."""
 _MAX_DIFFERENCES = 5
 
 

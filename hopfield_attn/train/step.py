@@ -25,7 +25,7 @@ def make_train_step(
     seed: int,
     accumulate: int = 1,
     weight_fn: WeightFn = num_rows,
-    max_skipped_steps: int = 10,
+    max_skipped_steps: int | None = 10,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Returns the compiled step: (state, batch) → (next state, metrics); the state is donated.
 
@@ -44,7 +44,8 @@ def make_train_step(
       accumulate: parts of the batch whose gradients are computed one after the other, see
         :func:`hopfield_attn.train.accumulate.accumulated`.
       weight_fn: batch → what its loss weighs in the mean over the parts.
-      max_skipped_steps: steps in a row without an update after which there is none any more.
+      max_skipped_steps: steps in a row without an update after which there is none any more;
+        ``None``: no step is skipped, and one that is not finite is in the parameters for good.
     """
 
     @jax.jit(donate_argnums=0)
@@ -63,8 +64,10 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         norm = optax.tree.norm(grads)
-        is_used = jnp.isfinite(loss) & jnp.isfinite(norm)
-        is_used &= state.skipped_in_a_row < max_skipped_steps
+        is_used = jnp.array(True)
+        if max_skipped_steps is not None:
+            is_used = jnp.isfinite(loss) & jnp.isfinite(norm)
+            is_used &= state.skipped_in_a_row < max_skipped_steps
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(is_used, new, old),
             (params, opt_state),

@@ -15,6 +15,7 @@ import numpy as np
 from configs.defaults import get_defaults
 from hopfield_attn.data.masking import num_masked
 from hopfield_attn.models.registry import make_masked_language_model
+from hopfield_attn.train.energies import energy_metrics, make_energy_step
 from hopfield_attn.train.optimizer import make_optimizer
 from hopfield_attn.train.sharding import check_layout, make_mesh, shard_batch, shard_state
 from hopfield_attn.train.state import init_state, split_model
@@ -79,6 +80,9 @@ def run(config, num_steps):
             state, metrics = step(state, shard_batch(mlm_batch(config, number), mesh))
             losses.append(float(metrics["loss"]).hex())
             norms.append(float(metrics["grad_norm"]).hex())
+        rows = {name: mlm_batch(config, 0)[name] for name in ("tokens", "mask")}
+        energies = make_energy_step(definition)(state.params, shard_batch(rows, mesh))
+    figures = energy_metrics(jax.device_get(energies), rows["mask"].any(axis=1))
     same = [
         before.is_equivalent_to(leaf.sharding, leaf.ndim)
         for before, leaf in zip(placed, jax.tree.leaves(state), strict=True)
@@ -88,6 +92,7 @@ def run(config, num_steps):
     return {
         "mesh": dict(mesh.shape),
         "losses": losses,
+        "energies": figures,
         "grad_norms": norms,
         "argument_bytes": memory.argument_size_in_bytes,
         "temp_bytes": memory.temp_size_in_bytes,

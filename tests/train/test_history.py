@@ -3,7 +3,7 @@ import json
 import jax.numpy as jnp
 import pytest
 
-from hopfield_attn.train import loop
+from hopfield_attn.train import loop, program
 from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.run_folder import open_run_folder
@@ -36,7 +36,7 @@ def run(make_config, quiet):
                 raise value
             return {"accuracy": value}
 
-        monkeypatch.setattr(loop, "evaluate", evaluate)
+        monkeypatch.setattr(program, "evaluate", evaluate)
         return loop.train(config, folder, task, title="a run", console=quiet).result
 
     return run

@@ -50,6 +50,8 @@ def assert_same_losses(found, expected):
     for name in ("losses", "grad_norms"):
         values, others = ([float.fromhex(v) for v in row[name]] for row in (found, expected))
         np.testing.assert_allclose(values, others, rtol=1e-6, err_msg=str(found["mesh"]))
+    for name, value in expected["energies"].items():
+        assert found["energies"][name] == pytest.approx(value, rel=1e-4), (found["mesh"], name)
     assert found["state_stays_where_it_is"]
     assert found["num_step_programs"] == 1
 

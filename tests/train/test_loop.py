@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hopfield_attn.train import loop
+from hopfield_attn.train import loop, program
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config, format_scores
@@ -61,13 +61,13 @@ def test_evaluations_happen_when_they_are_due(make_config, tmp_path, quiet, sett
     config = make_config(settings | {"train.num_steps": 6, "train.eval_every": 2})
     open_run_folder(tmp_path, config)
     scored = []
-    original = loop.evaluate
+    original = program.evaluate
 
     def record(task, name, *args, **kwargs):
         scored.append(name)
         return original(task, name, *args, **kwargs)
 
-    monkeypatch.setattr(loop, "evaluate", record)
+    monkeypatch.setattr(program, "evaluate", record)
     task = with_loss(make_task(config, tmp_path), linear_loss)
     loop.train(config, tmp_path, task, title="a run", console=quiet)
     # At steps 2 and 4 the watched set; both sets at the end.
@@ -76,6 +76,52 @@ def test_evaluations_happen_when_they_are_due(make_config, tmp_path, quiet, sett
     assert [line.split("  ")[0] for line in lines if "validation" in line] == [
         "a run: step 2",
         "a run: step 4",
+    ]
+
+
+class Watched:
+    """A metric that says when it is fetched."""
+
+    def __init__(self, value, say):
+        self._value, self._say = value, say
+
+    def __float__(self):
+        self._say()
+        return float(self._value)
+
+
+def test_metrics_are_fetched_once_and_when_the_next_step_is_dispatched(
+    make_config, train, tmp_path, settings, monkeypatch
+):
+    events = []
+    original = program.make_train_step
+
+    def make(*args, **kwargs):
+        step = original(*args, **kwargs)
+
+        def train_step(state, batch):
+            number = sum(kind == "dispatch" for kind, _ in events) + 1
+            events.append(("dispatch", number))
+            state, metrics = step(state, batch)
+            norm = Watched(metrics["grad_norm"], lambda: events.append(("fetch", number)))
+            return state, metrics | {"grad_norm": norm}
+
+        return train_step
+
+    monkeypatch.setattr(program, "make_train_step", make)
+    # Every step is logged; step 2 is saved as well, which fetches its metrics first.
+    changes = {"train.num_steps": 4, "train.checkpoint_every": 2}
+    train(make_config(settings | changes), tmp_path, loss_fn=linear_loss)
+    order = [f"{kind} {number}" for kind, number in events]
+    assert order == [
+        "dispatch 1",
+        "dispatch 2",
+        "fetch 1",
+        "fetch 2",
+        "dispatch 3",
+        "dispatch 4",
+        "fetch 3",
+        "fetch 4",
     ]
 
 

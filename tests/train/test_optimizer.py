@@ -4,7 +4,13 @@ import numpy as np
 import optax
 import pytest
 
-from hopfield_attn.train.optimizer import DECAYS, is_nonlinearity, make_optimizer, make_schedule
+from hopfield_attn.train.optimizer import (
+    DECAYS,
+    is_nonlinearity,
+    learning_rates,
+    make_optimizer,
+    make_schedule,
+)
 
 CONFIG = {
     "learning_rate": 2e-3,
@@ -164,6 +170,16 @@ def test_updates_are_those_of_adamw():
             np.testing.assert_allclose(
                 found[step][path], -rate * (adam + decay), rtol=2e-5, atol=1e-10, err_msg=path
             )
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("decay", DECAYS)
+def test_learning_rates_on_the_host_are_those_of_the_schedule(decay):
+    config = CONFIG | {"decay": decay}
+    rates = learning_rates(config, num_steps=10)
+    assert isinstance(rates, np.ndarray)
+    schedule = make_schedule(config, num_steps=10)
+    np.testing.assert_array_equal(rates, [np.float32(schedule(step)) for step in range(10)])
 
 
 @pytest.mark.core

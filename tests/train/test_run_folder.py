@@ -10,7 +10,7 @@ import pytest
 
 from configs.defaults import get_defaults
 from hopfield_attn.data import tokenizer as tokenizers
-from hopfield_attn.train import loop
+from hopfield_attn.train import loop, program
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.run_folder import PACKAGES, open_run_folder, read_result, versions
 from hopfield_attn.train.tasks.task import run_tokenizer
@@ -60,6 +60,9 @@ def test_every_logged_row_says_step_loss_speed_and_learning_rate(finished):
     for row in rows:
         assert float.fromhex(row["loss_hex"]) == row["loss"]
         assert math.isfinite(row["loss"]) and row["grad_norm"] > 0
+        figures = ("non_finite", "unconverged", "energy_drop", "attention_distance", "abs_alpha")
+        # With the evaluations, at the end too; a CPU has no peak, and so no mfu.
+        is_measured = row["step"] in (5, 10, 12)
         assert row.keys() == {
             "step",
             "loss",
@@ -67,14 +70,18 @@ def test_every_logged_row_says_step_loss_speed_and_learning_rate(finished):
             "grad_norm",
             "skipped_steps",
             "learning_rate",
+            "steps_per_second",
             "tokens_per_second",
+            "model_flops_per_second",
+            *(f"layer_1/{name}" for name in figures if is_measured),
         }
     # Warm-up to 1e-3 in round(0.1 · 12) = 1 update, then straight down: 0 would be at step 12.
     rates = [0.0] + [1e-3 * (11 - k) / 11 for k in range(11)]
     assert [row["learning_rate"] for row in rows] == pytest.approx(rates, rel=1e-5)
     with (folder / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    assert [{name: str(value) for name, value in row.items()} for row in rows] == table
+    names = list(table[0])
+    assert [{name: str(row.get(name, "")) for name in names} for row in rows] == table
 
 
 def test_result_says_what_was_reached_and_what_to_compare_with(finished):
@@ -99,7 +106,7 @@ def test_finished_run_is_not_trained_again(finished, make_config, train, monkeyp
         raise AssertionError("a step is trained")
 
     monkeypatch.setattr(loop, "iterate_batches", refuse)
-    monkeypatch.setattr(loop, "evaluate", refuse)
+    monkeypatch.setattr(program, "evaluate", refuse)
     again = train(make_config({"train.eval_every": 5}), folder)
     assert again.result == model.result
     for found, expected in zip(
@@ -158,7 +165,8 @@ def test_folder_whose_run_failed_before_a_step_takes_a_corrected_config(
 def test_folder_with_a_checkpoint_is_a_run_although_nothing_was_logged(
     make_config, train, tmp_path, monkeypatch
 ):
-    config = make_config({"train.log_every": 100, "train.checkpoint_every": 2})
+    changes = {"train.log_every": 100, "train.energy_every": -1}
+    config = make_config(changes | {"train.checkpoint_every": 2})
 
     class Killed(BaseException):
         pass
@@ -166,7 +174,7 @@ def test_folder_with_a_checkpoint_is_a_run_although_nothing_was_logged(
     def kill(*args, **kwargs):
         raise Killed
 
-    monkeypatch.setattr(loop, "evaluate", kill)
+    monkeypatch.setattr(program, "evaluate", kill)
     with pytest.raises(Killed):
         train(config, tmp_path)
     assert read_metrics(tmp_path) == []

@@ -82,6 +82,11 @@ def test_four_devices_give_the_losses_of_one_and_want_batches_they_can_split(
     np.testing.assert_allclose(
         [row["loss"] for row in four], [row["loss"] for row in one], rtol=1e-6
     )
+    names = [name for name in one[-1] if name.startswith("layer_1/")]
+    assert len(names) == 5
+    np.testing.assert_allclose(
+        [four[-1][name] for name in names], [one[-1][name] for name in names], rtol=1e-4
+    )
     first, second = (
         json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "four")
     )

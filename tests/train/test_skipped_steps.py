@@ -69,6 +69,18 @@ def test_step_that_is_not_finite_leaves_parameters_and_optimizer_bit_by_bit(
     assert (int(state.skipped_steps), int(state.skipped_in_a_row)) == (1, 0)
 
 
+def test_without_the_guard_a_bad_batch_is_in_the_parameters_and_a_good_one_the_same(
+    train_step, params
+):
+    definition, _ = split_model(Small(0.5))
+    unguarded = make_train_step(definition, faulty_loss, OPTIMIZER, seed=0, max_skipped_steps=None)
+    (state, _), (expected, _) = (step(fresh(params), GOOD) for step in (unguarded, train_step))
+    assert as_bytes(state.params) == as_bytes(expected.params)
+    state, _ = unguarded(state, BAD)
+    assert np.isnan(state.params["alpha"])
+    assert (int(state.skipped_steps), int(state.skipped_in_a_row)) == (0, 0)
+
+
 def test_after_too_many_in_a_row_nothing_is_updated_until_the_host_looks(train_step, params):
     state, _ = train_step(fresh(params), GOOD)
     before = as_bytes((state.params, state.opt_state))

@@ -8,6 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.report_energies import energy_sections
 from hopfield_attn.train.report_run import REPORT_FILE, write_report
 from hopfield_attn.train.trace_text import head_trace
 from hopfield_attn.train.trained import load_run
@@ -62,6 +64,16 @@ def test_the_report_has_every_part(report, run):
     assert "What differs" in report
     # The wells of a convex head.
     assert "One well: 100% of 32 starts" in report
+
+
+def test_the_report_draws_the_energies_of_every_layer(report, run, mlm):
+    assert "<h2>Energies while training</h2>" in report
+    for title in ("Energy that the steps take away", "Distance to plain attention"):
+        assert title in report
+    assert "layer 1" in report
+    assert "that is not finite, in no mean: 0." in report
+    # A linear run has none.
+    assert energy_sections(read_metrics(mlm.folder)) == []
 
 
 def test_text_and_configs_are_escaped_and_nothing_is_fetched(report):
