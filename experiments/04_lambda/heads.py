@@ -30,7 +30,7 @@ def random_heads(seed: int) -> jax.Array:
 
 
 def row(seed: int, coupling: str, lam: float | str, num_steps: int) -> dict:
-    """What the heads of a seed do; medians over those that are finite, since without a minimum one goes on for ever."""
+    """What the heads of a seed do: medians, since one without a minimum goes on for ever."""
     q, k, y = random_heads(seed)
     options = {
         "nonlinearity": nonlinearities.quadratic(ALPHA),
