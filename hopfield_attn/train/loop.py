@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import optax
 from jax.sharding import Mesh
 from rich.console import Console
 
@@ -19,29 +18,17 @@ from hopfield_attn.files import write_json
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.checkpoint import Checkpoints
-from hopfield_attn.train.evaluate import evaluate
 from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.interrupt import Interrupted, InterruptFlag
 from hopfield_attn.train.logging import MetricsLog, ProgressLog, Reporter
 from hopfield_attn.train.meter import Meter
 from hopfield_attn.train.optimizer import make_optimizer, make_schedule
 from hopfield_attn.train.pretrained import start_from_pretrained
-from hopfield_attn.train.processes import (
-    Watchdog,
-    any_process,
-    is_writer,
-)
+from hopfield_attn.train.processes import Watchdog, any_process, is_writer
+from hopfield_attn.train.program import Program, make_program
 from hopfield_attn.train.run_folder import peak_memory_mib, read_result
-from hopfield_attn.train.sharding import (
-    check_layout,
-    constrain_whole,
-    make_mesh,
-    round_up,
-    shard_batch,
-    shard_state,
-)
+from hopfield_attn.train.sharding import check_layout, constrain_whole, make_mesh, shard_state
 from hopfield_attn.train.state import ModelDefinition, TrainState, init_state, split_model
-from hopfield_attn.train.step import make_predict_step, make_train_step
 from hopfield_attn.train.tasks import Task
 from hopfield_attn.train.tracking import open_tracker
 
@@ -72,7 +59,7 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
       console: where to print.
 
     Raises:
-      Interrupted: after Ctrl-C or SIGTERM, with the current step saved.
+      Interrupted: after Ctrl-C, SIGTERM or SIGUSR1, with the current step saved.
       FloatingPointError: if the loss or the gradient was not finite for
         ``train.max_skipped_steps`` steps in a row; the state before them is saved.
       CheckpointError: if the last save failed, or every checkpoint is damaged.
@@ -87,10 +74,21 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
     folder, reporter = workdir / "checkpoints", Reporter(title, console)
     keep = config.train.keep_checkpoints
     with (
+        InterruptFlag() as interrupt,
         Watchdog(config.train.watchdog_seconds) as watchdog,
         Checkpoints(folder, keep=keep, say=reporter.say) as checkpoints,
     ):
-        program = _make_program(config, task, definition, optimizer, mesh, watchdog)
+        # Of several processes all have to stop at one step, so that none may end alone.
+        interrupt.nothing_to_lose = jax.process_count() == 1
+        program = make_program(
+            config,
+            task,
+            definition,
+            optimizer,
+            mesh=mesh,
+            watchdog=watchdog,
+            interrupt=interrupt,
+        )
         state = shard_state(init_state(params, optimizer), mesh)
         restored = checkpoints.restore_latest(state)
         if restored is None and config.model.pretrained:
@@ -99,9 +97,12 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
         state = restored or state
         result = read_result(workdir)
         if result is None:
-            state, facts = _run_steps(config, workdir, task, state, program, checkpoints, reporter)
+            state, facts = _run_steps(
+                config, workdir, task, state, program, checkpoints, reporter, interrupt
+            )
             # A result says that the parameters are on disk.
             checkpoints.finish()
+            interrupt.nothing_to_lose = jax.process_count() == 1
             result = facts | {
                 "evaluations": {name: program.score(state, name) for name in task.evaluation_sets},
                 "baselines": task.baselines,
@@ -114,6 +115,7 @@ def train(config: Any, workdir: Path, task: Task, *, title: str, console: Consol
             }
             if is_writer():
                 write_json(workdir / "result.json", result)
+    interrupt.pass_on()
     return TrainedModel(definition, params_of(state, mesh), result)
 
 
@@ -136,54 +138,6 @@ def learned_alpha(encoder: Encoder) -> list[dict[str, Any]]:
     ]
 
 
-class Program(NamedTuple):
-    """The compiled parts of a run.
-
-    Attributes:
-      advance: (state, batch on the host) → (next state, metrics).
-      score: (state, name of an evaluation set) → metrics.
-    """
-
-    advance: Callable[[TrainState, Any], tuple[TrainState, Any]]
-    score: Callable[[TrainState, str], dict[str, float]]
-
-
-def _make_program(
-    config: Any,
-    task: Task,
-    definition: ModelDefinition,
-    optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    watchdog: Watchdog,
-) -> Program:
-    train_step = make_train_step(
-        definition,
-        task.blueprint.loss_fn,
-        optimizer,
-        seed=config.seed,
-        accumulate=config.train.accumulate,
-        weight_fn=task.blueprint.weight_fn,
-        max_skipped_steps=config.train.max_skipped_steps,
-    )
-    predict_step = make_predict_step(definition, task.predict_fn)
-    size = round_up(config.train.eval_batch_size, mesh)
-
-    def advance(state: TrainState, batch: Any) -> tuple[TrainState, Any]:
-        watchdog.beat()
-        with jax.set_mesh(mesh):
-            return train_step(state, shard_batch(batch, mesh))
-
-    def predict(params: Any, batch: Any) -> dict[str, Any]:
-        watchdog.beat()
-        with jax.set_mesh(mesh):
-            return predict_step(params, shard_batch(batch, mesh))
-
-    def score(state: TrainState, name: str) -> dict[str, float]:
-        return evaluate(task, name, state.params, predict, batch_size=size)
-
-    return Program(advance, score)
-
-
 def check_train_config(config: Any) -> None:
     """Raises ``ValueError`` or ``TypeError`` for counts that no run can have."""
     settings = config.train
@@ -202,10 +156,11 @@ def _run_steps(
     program: Program,
     checkpoints: Checkpoints,
     reporter: Reporter,
+    interrupt: InterruptFlag,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Steps from ``state.step`` to the end; returns the last state and facts of this process."""
     settings, start, began = config.train, int(state.step), time.perf_counter()
-    history = EvaluationHistory(workdir, start_step=start)
+    history = EvaluationHistory(workdir, start_step=start, writes=is_writer())
     if int(state.skipped_in_a_row) >= settings.max_skipped_steps:
         raise FloatingPointError(
             f"the run ended at step {start}: the loss or the gradient was not finite for "
@@ -213,8 +168,9 @@ def _run_steps(
         )
     if start:
         reporter.say(f"going on from step {start}")
+    if any_process(interrupt.is_set):
+        raise Interrupted(start)
     with ExitStack() as stack:
-        interrupt = stack.enter_context(InterruptFlag())
         tracking = settings.tracking if is_writer() else ""
         track = stack.enter_context(open_tracker(tracking, workdir, config, start_step=start))
         log = stack.enter_context(
@@ -233,30 +189,49 @@ def _run_steps(
         )
         batches = stack.enter_context(closing(_batches(config, task, start)))
         stack.enter_context(_saved_where_it_diverges(checkpoints, lambda: state))
+
+        def evaluate_at(step: int) -> None:
+            with meter.paused():
+                try:
+                    scores = program.score(state, task.watched_set)
+                except Interrupted:
+                    checkpoints.save(state)
+                    raise
+            named = {f"{task.watched_set}/{name}": scores[name] for name in scores}
+            track(step, named)
+            history.add(step, named)
+            reporter.say(f"step {step}  {task.watched_set} {format_scores(scores)}")
+
+        # Stopped or killed in the evaluation of this step: it is made again.
+        is_missing = is_writer() and not history.has(start)
+        if is_evaluated(start, config) and any_process(is_missing):
+            evaluate_at(start)
         for done, batch in batches:
             state, metrics = program.advance(state, batch)
+            interrupt.nothing_to_lose = False
             meter.record(done, metrics, batch["mask"].size)
             checkpoints.check()
-            is_last = done == settings.num_steps
             # Of several processes all have to stop at one step, and asking takes a moment.
             asks = jax.process_count() == 1 or done % settings.log_every == 0
             stops = asks and any_process(interrupt.is_set)
-            if stops or is_last or done % settings.checkpoint_every == 0:
+            is_due = done == settings.num_steps or done % settings.checkpoint_every == 0
+            if stops or is_due:
                 with meter.paused():
                     checkpoints.save(state)
             if stops:
                 raise Interrupted(done)
-            if settings.eval_every and done % settings.eval_every == 0 and not is_last:
-                with meter.paused():
-                    scores = program.score(state, task.watched_set)
-                named = {f"{task.watched_set}/{name}": scores[name] for name in scores}
-                track(done, named)
-                history.add(done, named)
-                reporter.say(f"step {done}  {task.watched_set} {format_scores(scores)}")
+            if is_evaluated(done, config):
+                evaluate_at(done)
         meter.flush()
     facts: dict[str, Any] = {"wall_seconds": round(time.perf_counter() - began, 1)}
     facts |= {"tokens_per_second": meter.tokens_per_second, "history": history.rows}
     return state, facts
+
+
+def is_evaluated(step: int, config: Any) -> bool:
+    """Whether an evaluation is due after ``step`` updates; those at the end are made apart."""
+    every = config.train.eval_every
+    return bool(every) and step % every == 0 and 0 < step < config.train.num_steps
 
 
 @contextmanager

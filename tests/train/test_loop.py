@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hopfield_attn.train import loop
+from hopfield_attn.train import loop, program
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config, format_scores
@@ -61,13 +61,13 @@ def test_evaluations_happen_when_they_are_due(make_config, tmp_path, quiet, sett
     config = make_config(settings | {"train.num_steps": 6, "train.eval_every": 2})
     open_run_folder(tmp_path, config)
     scored = []
-    original = loop.evaluate
+    original = program.evaluate
 
     def record(task, name, *args, **kwargs):
         scored.append(name)
         return original(task, name, *args, **kwargs)
 
-    monkeypatch.setattr(loop, "evaluate", record)
+    monkeypatch.setattr(program, "evaluate", record)
     task = with_loss(make_task(config, tmp_path), linear_loss)
     loop.train(config, tmp_path, task, title="a run", console=quiet)
     # At steps 2 and 4 the watched set; both sets at the end.

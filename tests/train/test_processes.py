@@ -26,11 +26,11 @@ SCRIPT = REPOSITORY / "scripts" / "train.py"
 # The process with this number does something to itself at this step.
 FAULTY = """
 import os, runpy, sys, time
-from hopfield_attn.train import loop, sharding
+from hopfield_attn.train import program
 
 number, fault = int(os.environ["FAULTY_PROCESS"]), os.environ["FAULT"]
 mine = f"--process_id={number}" in sys.argv
-steps, place = [], loop.shard_batch
+steps, place = [], program.shard_batch
 
 def shard_batch(batch, mesh):
     steps.append(1)
@@ -42,7 +42,7 @@ def shard_batch(batch, mesh):
             time.sleep(600)
     return place(batch, mesh)
 
-loop.shard_batch = shard_batch
+program.shard_batch = shard_batch
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -10,7 +10,7 @@ import pytest
 
 from configs.defaults import get_defaults
 from hopfield_attn.data import tokenizer as tokenizers
-from hopfield_attn.train import loop
+from hopfield_attn.train import loop, program
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.run_folder import PACKAGES, open_run_folder, read_result, versions
 from hopfield_attn.train.tasks.task import run_tokenizer
@@ -99,7 +99,7 @@ def test_finished_run_is_not_trained_again(finished, make_config, train, monkeyp
         raise AssertionError("a step is trained")
 
     monkeypatch.setattr(loop, "iterate_batches", refuse)
-    monkeypatch.setattr(loop, "evaluate", refuse)
+    monkeypatch.setattr(program, "evaluate", refuse)
     again = train(make_config({"train.eval_every": 5}), folder)
     assert again.result == model.result
     for found, expected in zip(
@@ -166,7 +166,7 @@ def test_folder_with_a_checkpoint_is_a_run_although_nothing_was_logged(
     def kill(*args, **kwargs):
         raise Killed
 
-    monkeypatch.setattr(loop, "evaluate", kill)
+    monkeypatch.setattr(program, "evaluate", kill)
     with pytest.raises(Killed):
         train(config, tmp_path)
     assert read_metrics(tmp_path) == []

@@ -1,0 +1,84 @@
+"""The compiled parts of a run: its training step, and the evaluation of a set."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from hopfield_attn.train.evaluate import evaluate
+from hopfield_attn.train.interrupt import Interrupted, InterruptFlag
+from hopfield_attn.train.processes import Watchdog, any_process
+from hopfield_attn.train.sharding import round_up, shard_batch
+from hopfield_attn.train.state import ModelDefinition, TrainState
+from hopfield_attn.train.step import make_predict_step, make_train_step
+from hopfield_attn.train.tasks import Task
+
+
+class Program(NamedTuple):
+    """The compiled parts of a run.
+
+    Attributes:
+      advance: (state, batch on the host) → (next state, metrics).
+      score: (state, name of an evaluation set) → metrics; raises ``Interrupted`` after the batch
+        in which the run was asked to stop.
+    """
+
+    advance: Callable[[TrainState, Any], tuple[TrainState, Any]]
+    score: Callable[[TrainState, str], dict[str, float]]
+
+
+def make_program(
+    config: Any,
+    task: Task,
+    definition: ModelDefinition,
+    optimizer: optax.GradientTransformation,
+    *,
+    mesh: Mesh,
+    watchdog: Watchdog,
+    interrupt: InterruptFlag,
+) -> Program:
+    """Returns what ``config`` describes, to be compiled at its first use.
+
+    Args:
+      config: a training config.
+      task: loss, predictions and evaluation sets.
+      definition: the model.
+      optimizer: of optax.
+      mesh: where it runs.
+      watchdog: hears of every step and every batch.
+      interrupt: asked after every batch of an evaluation.
+    """
+    train_step = make_train_step(
+        definition,
+        task.blueprint.loss_fn,
+        optimizer,
+        seed=config.seed,
+        accumulate=config.train.accumulate,
+        weight_fn=task.blueprint.weight_fn,
+        max_skipped_steps=config.train.max_skipped_steps,
+    )
+    predict_step = make_predict_step(definition, task.predict_fn)
+    size = round_up(config.train.eval_batch_size, mesh)
+
+    def advance(state: TrainState, batch: Any) -> tuple[TrainState, Any]:
+        watchdog.beat()
+        with jax.set_mesh(mesh):
+            return train_step(state, shard_batch(batch, mesh))
+
+    def predict(params: Any, batch: Any) -> dict[str, Any]:
+        watchdog.beat()
+        with jax.set_mesh(mesh):
+            return predict_step(params, shard_batch(batch, mesh))
+
+    def score(state: TrainState, name: str) -> dict[str, float]:
+        def stop_if_asked() -> None:
+            if any_process(interrupt.is_set):
+                raise Interrupted(int(state.step))
+
+        return evaluate(
+            task, name, state.params, predict, batch_size=size, after_batch=stop_if_asked
+        )
+
+    return Program(advance, score)
