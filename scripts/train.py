@@ -78,7 +78,7 @@ def _run(argv: list[str]) -> int:
     try:
         run(config, workdir)
     except Interrupted as stop:
-        return say_stopped(f"Stopped at step {stop.step}, saved.")
+        return say_stopped(f"Stopped at step {stop.step}, saved." if stop.step else "Stopped.")
     return 0
 
 

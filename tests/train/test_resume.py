@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hopfield_attn.train import evaluate, loop
-from hopfield_attn.train.interrupt import EXIT_CODE, Interrupted
+from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import read_metrics, read_rows
 from hopfield_attn.train.run_folder import read_result
 
@@ -155,7 +155,7 @@ def assert_same_run(workdir, resumed, expected) -> None:
     assert (workdir / file).read_bytes() == (folder / file).read_bytes()
 
 
-@pytest.mark.parametrize(("batch", "step"), [(1, 3), (2, 3), (3, 6), (7, 12), (10, 12)])
+@pytest.mark.parametrize(("batch", "step"), [(1, 3), (3, 6), (7, 12)])
 def test_run_interrupted_in_an_evaluation_stops_after_the_batch_and_makes_it_again(
     batch, step, evaluated, make_config, train, tmp_path, monkeypatch
 ):
@@ -262,7 +262,7 @@ def kill_once(moment: str, start, workdir: Path, draw: random.Random) -> str:
         ),
     ],
 )
-def test_command_that_was_killed_and_interrupted_ends_as_one_that_was_not(
+def test_command_that_was_killed_ends_as_one_that_was_not(
     moments, changes, make_config, train, tmp_path, cache_dir
 ):
     config = make_config(changes)
@@ -280,17 +280,6 @@ def test_command_that_was_killed_and_interrupted_ends_as_one_that_was_not(
     hits = Counter(kill_once(moment, start, workdir, draw) for moment in moments)
     print(f"{len(moments)} kills in {time.monotonic() - began:.0f} s: {dict(hits)}")
     assert len(moments) < 20 or hits["save"] >= 4
-
-    process = start()
-    num_lines = len(losses(workdir))
-    wait_until(lambda: len(losses(workdir)) > num_lines + 2, process)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate()
-    assert process.returncode == EXIT_CODE, stderr
-    step = int(stderr.split("Stopped at step ")[1].split(",")[0])
-    assert 0 < step < config.train.num_steps
-    assert (workdir / "checkpoints" / str(step)).is_dir()
-    assert losses(workdir) == expected_losses[: step // config.train.log_every]
 
     process = start()
     _, stderr = process.communicate()

@@ -79,16 +79,29 @@ def stop(process: subprocess.Popen, number: int) -> tuple[float, str]:
     return seconds, stderr
 
 
-@pytest.mark.parametrize(
-    ("moment", "number"), [("data", signal.SIGINT), ("compilation", signal.SIGUSR1)]
-)
-def test_before_the_first_step_the_command_ends_at_once(moment, number, make_config, tmp_path):
-    path, workdir = tmp_path / "config.json", tmp_path / "run"
-    path.write_text(make_config().to_json())
-    seconds, stderr = stop(start(moment, f"--config={path}", f"--workdir={workdir}"), number)
+@pytest.fixture
+def arguments(make_config, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(make_config({"train.num_steps": 100_000, "train.log_every": 10}).to_json())
+    return [f"--config={path}", f"--workdir={tmp_path}/run"]
+
+
+def test_before_the_first_step_the_command_ends_at_once(arguments, tmp_path):
+    seconds, stderr = stop(start("compilation", *arguments), signal.SIGUSR1)
     assert stderr == "Stopped. The same command goes on.\n"
-    assert seconds < 5
-    assert read_metrics(workdir) == []
+    # What is faked as the compilation takes minutes.
+    assert seconds < 20
+    assert read_metrics(tmp_path / "run") == []
+
+
+def test_in_training_the_command_saves_its_step(arguments, tmp_path, cache_dir):
+    process = start("training", *arguments, JAX_COMPILATION_CACHE_DIR=str(cache_dir))
+    _, stderr = stop(process, signal.SIGINT)
+    step = int(re.fullmatch(r"Stopped at step (\d+), saved\. The same .*\n", stderr)[1])
+    assert step >= 40
+    assert (tmp_path / "run" / "checkpoints" / str(step)).is_dir()
+    steps = [row["step"] for row in read_metrics(tmp_path / "run")]
+    assert steps == list(range(10, step + 1, 10))
 
 
 @pytest.mark.slow
