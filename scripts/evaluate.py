@@ -24,7 +24,7 @@ from configs.command_line import (  # noqa: E402
     load_run_config,
     take_options,
 )
-from scripts.exit_codes import run_command, stop_by_sigterm  # noqa: E402
+from scripts.exit_codes import run_command, stop_by_signals  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
@@ -50,5 +50,5 @@ def _evaluate(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    stop_by_sigterm()
+    stop_by_signals()
     sys.exit(main(sys.argv))

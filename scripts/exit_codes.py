@@ -7,12 +7,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from configs.command_line import UsageError
 
 FAILED = 1
 WRONG_ARGUMENTS = 2
 STOPPED = os.EX_TEMPFAIL  # 75
+GOES_ON = "The same command goes on."
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 HELP_OPTIONS = ("--help", "-h", "-help", "--helpfull")
 PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
@@ -61,10 +64,22 @@ def fail(message: str, *, code: int) -> int:
 
 def say_stopped(what: str) -> int:
     """Says that the same command goes on; returns the code for it."""
-    print(f"{what} The same command goes on.", file=sys.stderr)
+    print(f"{what} {GOES_ON}", file=sys.stderr)
     return STOPPED
 
 
-def stop_by_sigterm() -> None:
-    """Makes SIGTERM the same as Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def stop_by_signals() -> None:
+    """Makes SIGTERM and SIGUSR1 the same as Ctrl-C."""
+    for number in set(STOP_SIGNALS) - {signal.SIGINT}:
+        signal.signal(number, signal.default_int_handler)
+
+
+def stop_at_once(*signal_and_frame: object) -> NoReturn:
+    """Ends the process where it is, from a signal handler or another thread.
+
+    For what has nothing to tidy up: an exception may be lost in the libraries that it goes through.
+    """
+    # A progress bar has hidden the cursor.
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    os.write(2, f"{cursor}Stopped. {GOES_ON}\n".encode())
+    os._exit(STOPPED)

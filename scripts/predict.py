@@ -26,7 +26,7 @@ from configs.command_line import (  # noqa: E402
     load_run_config,
     take_options,
 )
-from scripts.exit_codes import run_command, stop_by_sigterm  # noqa: E402
+from scripts.exit_codes import run_command, stop_by_signals  # noqa: E402
 
 MODES = ("text", "input", "glue-submission")
 PARTNERS = {"text2": "text", "output": "input"}
@@ -111,5 +111,5 @@ def predict_files(run, options: dict[str, str]) -> dict[Path, int]:
 
 
 if __name__ == "__main__":
-    stop_by_sigterm()
+    stop_by_signals()
     sys.exit(main(sys.argv))

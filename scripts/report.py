@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from configs.command_line import UsageError, load_run_config, take_options  # noqa: E402
-from scripts.exit_codes import run_command, stop_by_sigterm  # noqa: E402
+from scripts.exit_codes import run_command, stop_by_signals  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
@@ -45,5 +45,5 @@ def _report(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    stop_by_sigterm()
+    stop_by_signals()
     sys.exit(main(sys.argv))

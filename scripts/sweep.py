@@ -42,7 +42,7 @@ from scripts.exit_codes import (  # noqa: E402
     fail,
     run_command,
     say_stopped,
-    stop_by_sigterm,
+    stop_by_signals,
 )
 
 MODES = ("collect", "print", "slurm")
@@ -180,6 +180,6 @@ def print_slurm_script(commands: list[list[str]], workdir: Path, command: str) -
 
 
 if __name__ == "__main__":
-    # Runs are told of signals; before the first one starts, SIGTERM is the same as Ctrl-C.
-    stop_by_sigterm()
+    # Runs are told of signals; before the first one starts, SIGTERM and SIGUSR1 are as Ctrl-C.
+    stop_by_signals()
     sys.exit(main(sys.argv))

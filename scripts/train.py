@@ -4,7 +4,9 @@
 
 The config is a Python file with get_config(arg), or the config.json of a run folder. Every key of
 configs/defaults.py can be set on the command line; the text after the colon goes to get_config
-(":smoke" is a run of seconds). Ctrl-C saves the current step; the same command goes on from there.
+(":smoke" is a run of seconds). Ctrl-C, SIGTERM and SIGUSR1 save the current step, at any moment,
+and the same command goes on from there; a second signal ends it at once. A folder that another
+process writes into is refused.
 
 The run folder gets config.json, versions.json, tokenizer.json, metrics.jsonl and metrics.csv,
 checkpoints/, result.json and, with --config.baseline_heads, a linear run beside it in
@@ -22,6 +24,8 @@ Exit codes: 0 finished, 1 failed, 2 wrong arguments, 75 stopped and can go on.
 """
 
 import re
+import runpy
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,7 +42,14 @@ from configs.command_line import (  # noqa: E402
     load_config,
     take_options,
 )
-from scripts.exit_codes import run_command, say_stopped, stop_by_sigterm  # noqa: E402
+from scripts.exit_codes import (  # noqa: E402
+    STOP_SIGNALS,
+    run_command,
+    say_stopped,
+    stop_at_once,
+)
+
+RUN_LOCK = ROOT / "hopfield_attn" / "train" / "run_lock.py"
 
 
 def main(argv: list[str]) -> int:
@@ -54,11 +65,16 @@ def _run(argv: list[str]) -> int:
     traced = parse_steps(options.get("profile"), num_steps=config.train.num_steps)
     if traced and switches:
         raise UsageError("--profile needs a run: a dry run makes no steps")
-    # JAX takes a second to import: only once the command line is known to be right.
-    from hopfield_attn.train.interrupt import Interrupted
+    # JAX takes a second to import: only once the command line is known to be right, and nobody
+    # writes into the folder. By its path, as the package that the lock is in imports JAX.
+    if not switches:
+        runpy.run_path(str(RUN_LOCK))["refuse_if_locked"](workdir)
+    from hopfield_attn.train.interrupt import Interrupted, watch_signals
     from hopfield_attn.train.main import run
     from hopfield_attn.train.processes import join_processes
 
+    if signal.getsignal(signal.SIGTERM) is stop_at_once:
+        watch_signals(stop_at_once)
     join_processes(**joining)
     if switches:
         from hopfield_attn.train.dry_run import dry_run
@@ -68,7 +84,7 @@ def _run(argv: list[str]) -> int:
     try:
         run(config, workdir, traced=traced)
     except Interrupted as stop:
-        return say_stopped(f"Stopped at step {stop.step}, saved.")
+        return say_stopped(f"Stopped at step {stop.step}, saved." if stop.step else "Stopped.")
     return 0
 
 
@@ -114,6 +130,7 @@ def parse_arguments(argv: list[str]) -> tuple[ConfigDict, Path]:
 
 
 if __name__ == "__main__":
-    # The training steps watch for it themselves; elsewhere SIGTERM is the same as Ctrl-C.
-    stop_by_sigterm()
+    # Until there is a step to save.
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop_at_once)
     sys.exit(main(sys.argv))

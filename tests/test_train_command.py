@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from hopfield_attn.energies.nonlinearities import FAMILIES
 from hopfield_attn.train import main as train_main
-from hopfield_attn.train.interrupt import EXIT_CODE, Interrupted
+from hopfield_attn.train.interrupt import EXIT_CODE, SIGNALS, Interrupted
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPT = REPOSITORY / "scripts" / "train.py"
@@ -228,10 +227,8 @@ print(codes, "jax" in sys.modules, "hopfield_attn" in sys.modules)
 
 @pytest.mark.core
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", SIGNALS)
 def test_signal_while_the_run_is_prepared_ends_it_as_one_that_can_go_on(name, tmp_path):
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        pytest.skip("Ctrl-C is ignored here, and by every process that is started from here")
     config = tmp_path / "config.py"
     config.write_text(f"import os\nos.kill(os.getpid(), {int(name)})\n")
     process = subprocess.run(

@@ -42,15 +42,17 @@ def compare_runs(
     found = head_energies(encoder, **rows)
     write_json(workdir / "head_energies.json", as_rows(found))
     first, second = (_label(title, trained.result) for title, trained in runs.items())
-    path = workdir / "comparison.png"
+    path, partial = workdir / "comparison.png", workdir / ".comparison.png"
     draw_comparison(
-        path,
+        partial,
         nonlinear=read_metrics(workdir),
         linear=read_metrics(baseline_dir),
         labels=(first, second),
         baseline_loss=task.baselines.get("unigram_loss"),
         head_energies=found,
     )
+    # Whole or not at all: a picture is the sign that a run with a baseline is finished.
+    partial.replace(path)
     return path
 
 

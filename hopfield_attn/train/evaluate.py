@@ -17,6 +17,7 @@ def evaluate(
     predict_step: Callable[[PyTree, Any], dict[str, Any]],
     *,
     batch_size: int,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Scores the parameters on the evaluation set ``name``, every example counted once.
 
@@ -26,6 +27,7 @@ def evaluate(
       params: parameters of the model.
       predict_step: of :func:`hopfield_attn.train.step.make_predict_step`.
       batch_size: examples a batch; the last one is filled up and the filling left out.
+      after_batch: called after every batch; may raise, to stop.
 
     Returns:
       Metric name → value.
@@ -36,4 +38,5 @@ def evaluate(
         outputs = {**batch, **predict_step(params, batch)}
         for key, value in outputs.items():
             columns.setdefault(key, []).append(np.asarray(value)[kept])
+        after_batch()
     return task.score_fn({key: np.concatenate(parts) for key, parts in columns.items()})

@@ -18,18 +18,24 @@ class EvaluationHistory:
       rows: what the file holds, in order: each has ``step`` and the metrics by "set/metric".
     """
 
-    def __init__(self, workdir: Path, *, start_step: int):
+    def __init__(self, workdir: Path, *, start_step: int, writes: bool = True):
         """Opens the history; evaluations after ``start_step`` (a run that got further) are dropped.
 
         Args:
           workdir: the run folder.
           start_step: step at which this process goes on.
+          writes: of several processes with one folder, one does; the others keep rows in memory.
         """
         self._path = workdir / HISTORY_FILE
+        self._writes = writes
         found = read_rows(self._path)
         self.rows: list[dict[str, Any]] = [row for row in found if row["step"] <= start_step]
         if self._path.is_file():
             self._write()
+
+    def has(self, step: int) -> bool:
+        """Whether ``step`` was evaluated."""
+        return any(row["step"] == step for row in self.rows)
 
     def add(self, step: int, scores: Mapping[str, float]) -> None:
         """Appends one evaluation; the same step twice is written once.
@@ -44,4 +50,6 @@ class EvaluationHistory:
         self._write()
 
     def _write(self) -> None:
+        if not self._writes:
+            return
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))

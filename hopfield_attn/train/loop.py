@@ -72,7 +72,7 @@ def train(
       traced: steps to write a trace of, see :func:`hopfield_attn.train.profiler.traced_steps`.
 
     Raises:
-      Interrupted: after Ctrl-C or SIGTERM, with the current step saved.
+      Interrupted: after Ctrl-C, SIGTERM or SIGUSR1, with the current step saved.
       FloatingPointError: if the loss or the gradient was not finite for
         ``train.max_skipped_steps`` steps in a row; the state before them is saved.
       CheckpointError: if the last save failed, or every checkpoint is damaged.
@@ -87,10 +87,21 @@ def train(
     folder, reporter = workdir / "checkpoints", Reporter(title, console)
     keep = config.train.keep_checkpoints
     with (
+        InterruptFlag() as interrupt,
         Watchdog(config.train.watchdog_seconds) as watchdog,
         Checkpoints(folder, keep=keep, say=reporter.say) as checkpoints,
     ):
-        program = make_program(config, task, definition, optimizer, mesh=mesh, watchdog=watchdog)
+        # Of several processes all have to stop at one step, so that none may end alone.
+        interrupt.nothing_to_lose = jax.process_count() == 1
+        program = make_program(
+            config,
+            task,
+            definition,
+            optimizer,
+            mesh=mesh,
+            watchdog=watchdog,
+            interrupt=interrupt,
+        )
         state = shard_state(init_state(params, optimizer), mesh)
         restored = checkpoints.restore_latest(state)
         if restored is None and config.model.pretrained:
@@ -102,10 +113,11 @@ def train(
             reporter.say("the run is finished: nothing is traced")
         if result is None:
             state, facts = _run_steps(
-                config, workdir, task, state, program, checkpoints, reporter, traced
+                config, workdir, task, state, program, checkpoints, reporter, interrupt, traced
             )
             # A result says that the parameters are on disk.
             checkpoints.finish()
+            interrupt.nothing_to_lose = jax.process_count() == 1
             result = facts | {
                 "evaluations": {name: program.score(state, name) for name in task.evaluation_sets},
                 "baselines": task.baselines,
@@ -118,6 +130,7 @@ def train(
             }
             if is_writer():
                 write_json(workdir / "result.json", result)
+    interrupt.pass_on()
     return TrainedModel(definition, params_of(state, mesh), result)
 
 
@@ -160,11 +173,12 @@ def _run_steps(
     program: Program,
     checkpoints: Checkpoints,
     reporter: Reporter,
+    interrupt: InterruptFlag,
     traced: range,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Steps from ``state.step`` to the end; returns the last state and facts of this process."""
     settings, start, began = config.train, int(state.step), time.perf_counter()
-    history = EvaluationHistory(workdir, start_step=start)
+    history = EvaluationHistory(workdir, start_step=start, writes=is_writer())
     if int(state.skipped_in_a_row) >= settings.max_skipped_steps:
         raise FloatingPointError(
             f"the run ended at step {start}: the loss or the gradient was not finite for "
@@ -172,8 +186,9 @@ def _run_steps(
         )
     if start:
         reporter.say(f"going on from step {start}")
+    if any_process(interrupt.is_set):
+        raise Interrupted(start)
     with ExitStack() as stack:
-        interrupt = stack.enter_context(InterruptFlag())
         tracking = settings.tracking if is_writer() else ""
         track = stack.enter_context(open_tracker(tracking, workdir, config, start_step=start))
         log = stack.enter_context(
@@ -196,11 +211,28 @@ def _run_steps(
         work_of = work_counter(config)
         batches = stack.enter_context(closing(_batches(config, task, start)))
         stack.enter_context(_saved_where_it_diverges(checkpoints, lambda: state))
+
+        def evaluate_at(step: int) -> None:
+            with meter.paused():
+                try:
+                    scores = program.score(state, task.watched_set)
+                except Interrupted:
+                    checkpoints.save(state)
+                    raise
+            named = {f"{task.watched_set}/{name}": scores[name] for name in scores}
+            track(step, named)
+            history.add(step, named)
+            reporter.say(f"step {step}  {task.watched_set} {format_scores(scores)}")
+
+        # Stopped or killed in the evaluation of this step: it is made again.
+        is_missing = is_writer() and not history.has(start)
+        if is_evaluated(start, config) and any_process(is_missing):
+            evaluate_at(start)
         for done, batch in batches:
             state, metrics = advance(state, batch)
+            interrupt.nothing_to_lose = False
             meter.record(done, metrics, work_of(batch))
             checkpoints.check()
-            is_last = done == settings.num_steps
             # Of several processes all have to stop at one step, and asking takes a moment.
             asks = jax.process_count() == 1 or done % settings.log_every == 0
             stops = asks and any_process(interrupt.is_set)
@@ -209,22 +241,24 @@ def _run_steps(
                 figures = meter.extend(partial(program.energies, state))
                 for line in non_finite_lines(figures):
                     reporter.say(f"step {done}: {line}")
-            if stops or is_last or done % settings.checkpoint_every == 0:
+            is_due = done == settings.num_steps or done % settings.checkpoint_every == 0
+            if stops or is_due:
                 with meter.paused():
                     checkpoints.save(state)
             if stops:
                 raise Interrupted(done)
-            if settings.eval_every and done % settings.eval_every == 0 and not is_last:
-                with meter.paused():
-                    scores = program.score(state, task.watched_set)
-                named = {f"{task.watched_set}/{name}": scores[name] for name in scores}
-                track(done, named)
-                history.add(done, named)
-                reporter.say(f"step {done}  {task.watched_set} {format_scores(scores)}")
+            if is_evaluated(done, config):
+                evaluate_at(done)
         meter.flush()
     facts: dict[str, Any] = {"wall_seconds": round(time.perf_counter() - began, 1)}
     facts |= meter.speeds | {"history": history.rows}
     return state, facts
+
+
+def is_evaluated(step: int, config: Any) -> bool:
+    """Whether an evaluation is due after ``step`` updates; those at the end are made apart."""
+    every = config.train.eval_every
+    return bool(every) and step % every == 0 and 0 < step < config.train.num_steps
 
 
 @contextmanager

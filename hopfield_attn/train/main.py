@@ -1,6 +1,7 @@
 """A whole run: train, train the linear baseline when there is one, compare, and say how it went."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from rich.table import Table
 from hopfield_attn.models.layers import parse_layers
 from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train.compare import compare_runs
+from hopfield_attn.train.interrupt import InterruptFlag
 from hopfield_attn.train.loop import TrainedModel, train
 from hopfield_attn.train.pretrained import adopt_pretrained
-from hopfield_attn.train.processes import ending_together, is_writer, writer_first
+from hopfield_attn.train.processes import ending_together, in_writer, is_writer, writer_first
 from hopfield_attn.train.profiler import NO_STEPS
 from hopfield_attn.train.report_run import write_report
 from hopfield_attn.train.run_folder import open_run_folder
+from hopfield_attn.train.run_lock import locked
 from hopfield_attn.train.sharding import check_layout
 from hopfield_attn.train.tasks import Task, make_task
 
@@ -35,17 +38,26 @@ def run(
 
     Returns:
       The result of the run, as in ``result.json``.
+
+    Raises:
+      RunFolderInUse: another process writes into the folder.
     """
     console = console or Console(quiet=not is_writer())
     adopt_pretrained(config)
     check_heads(config)
     check_layout(config, num_devices=jax.device_count())
-    _open_folder(workdir, config)
-    with ending_together(workdir):
-        return _run(config, workdir, console, traced)
+    with ExitStack() as stack:
+        if jax.process_count() > 1:
+            # None may end alone: what comes before the first step waits for the others there.
+            stack.enter_context(InterruptFlag())
+        _open_folder(workdir, config, stack)
+        stack.enter_context(ending_together(workdir))
+        return _run(config, workdir, console, stack, traced)
 
 
-def _run(config: Any, workdir: Path, console: Console, traced: range) -> dict[str, Any]:
+def _run(
+    config: Any, workdir: Path, console: Console, stack: ExitStack, traced: range
+) -> dict[str, Any]:
     console.print("Preparing the data …", highlight=False)
     # The first process trains the tokenizer, and the others find it.
     task = writer_first("task", lambda: make_task(config, workdir))
@@ -54,7 +66,7 @@ def _run(config: Any, workdir: Path, console: Console, traced: range) -> dict[st
     if config.baseline_heads:
         baseline = baseline_config(config)
         folder = workdir / "baseline"
-        _open_folder(folder, baseline)
+        _open_folder(folder, baseline, stack)
         title = baseline.model.heads
         runs[title] = train(baseline, folder, task, title=title, console=console)
     print_summary(console, task, runs)
@@ -66,10 +78,15 @@ def _run(config: Any, workdir: Path, console: Console, traced: range) -> dict[st
     return runs[heads].result
 
 
-def _open_folder(workdir: Path, config: Any) -> None:
-    if is_writer():
+def _open_folder(workdir: Path, config: Any, stack: ExitStack) -> None:
+    """Opens the folder, and locks it until ``stack`` ends."""
+
+    def lock_and_open() -> None:
+        workdir.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(workdir))
         open_run_folder(workdir, config)
-    writer_first(f"folder {workdir.name}", lambda: None)
+
+    in_writer(lock_and_open)
 
 
 def check_heads(config: Any) -> None:

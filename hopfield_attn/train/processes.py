@@ -3,6 +3,7 @@
 import contextlib
 import faulthandler
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -68,12 +69,15 @@ def join_processes(
         )
     if coordinator is None and not detects_cluster(os.environ):
         return False
+    handler = signal.getsignal(signal.SIGTERM)
     jax.distributed.initialize(
         None if coordinator == AUTO else coordinator,
         num_processes,
         process_id,
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
+    # JAX has taken SIGTERM for its own notice of preemption, below Python.
+    signal.signal(signal.SIGTERM, handler)
     return jax.process_count() > 1
 
 
@@ -97,6 +101,23 @@ def writer_first(name: str, fn: Callable[[], Any]) -> Any:
         return found
     multihost_utils.sync_global_devices(name)
     return fn()
+
+
+def in_writer(fn: Callable[[], None]) -> None:
+    """``fn()`` in the writing process alone; where it fails, no process goes on.
+
+    Raises:
+      OSError, ValueError: of ``fn``, in the writing process.
+      ChildProcessError: in the others then.
+    """
+    failure: OSError | ValueError | None = None
+    if is_writer():
+        try:
+            fn()
+        except (OSError, ValueError) as error:
+            failure = error
+    if any_process(failure is not None):
+        raise failure or ChildProcessError("the first process could not begin, and says why")
 
 
 def any_process(flag: bool) -> bool:

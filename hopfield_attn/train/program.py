@@ -14,7 +14,8 @@ from hopfield_attn.train.energies import (
     make_energy_step,
 )
 from hopfield_attn.train.evaluate import evaluate
-from hopfield_attn.train.processes import Watchdog
+from hopfield_attn.train.interrupt import Interrupted, InterruptFlag
+from hopfield_attn.train.processes import Watchdog, any_process
 from hopfield_attn.train.sharding import round_up, shard_batch
 from hopfield_attn.train.state import ModelDefinition, TrainState
 from hopfield_attn.train.step import make_predict_step, make_train_step
@@ -26,7 +27,8 @@ class Program(NamedTuple):
 
     Attributes:
       advance: (state, batch on the host) → (next state, metrics).
-      score: (state, name of an evaluation set) → metrics.
+      score: (state, name of an evaluation set) → metrics; raises ``Interrupted`` after the batch
+        in which the run was asked to stop.
       energies: state → figures of the non-linear heads by layer, on one batch of the watched set;
         ``None`` for a model without such heads.
     """
@@ -44,6 +46,7 @@ def make_program(
     *,
     mesh: Mesh,
     watchdog: Watchdog,
+    interrupt: InterruptFlag,
 ) -> Program:
     """Returns what ``config`` describes, to be compiled at its first use.
 
@@ -54,6 +57,7 @@ def make_program(
       optimizer: of optax.
       mesh: where it runs.
       watchdog: hears of every step and every batch.
+      interrupt: asked after every batch of an evaluation.
     """
     train_step = make_train_step(
         definition,
@@ -79,7 +83,13 @@ def make_program(
             return predict_step(params, shard_batch(batch, mesh))
 
     def score(state: TrainState, name: str) -> dict[str, float]:
-        return evaluate(task, name, state.params, predict, batch_size=size)
+        def stop_if_asked() -> None:
+            if any_process(interrupt.is_set):
+                raise Interrupted(int(state.step))
+
+        return evaluate(
+            task, name, state.params, predict, batch_size=size, after_batch=stop_if_asked
+        )
 
     def energies(state: TrainState) -> dict[str, float]:
         watchdog.beat()

@@ -53,13 +53,14 @@ def test_evaluations_of_a_run_are_in_its_folder_and_its_result(run, tmp_path, mo
     assert result["evaluations"]["validation"] == {"accuracy": 0.9}
 
 
-def test_run_that_goes_on_has_each_evaluation_once(run, tmp_path, monkeypatch):
-    # Stopped in the evaluation after step 4, which is saved.
+def test_run_that_goes_on_makes_the_evaluation_in_which_it_was_stopped(run, tmp_path, monkeypatch):
+    first = {"step": 2, "validation/accuracy": 0.1}
     with pytest.raises(Interrupted):
         run(tmp_path, monkeypatch, [0.1, Interrupted(4)])
-    assert read(tmp_path) == [{"step": 2, "validation/accuracy": 0.1}]
-    result = run(tmp_path, monkeypatch, [0.9, 0.8])
-    assert read(tmp_path) == result["history"] == [{"step": 2, "validation/accuracy": 0.1}]
+    assert read(tmp_path) == [first]
+    result = run(tmp_path, monkeypatch, [0.2, 0.9, 0.8])
+    assert read(tmp_path) == result["history"] == [first, {"step": 4, "validation/accuracy": 0.2}]
+    assert result["evaluations"]["validation"] == {"accuracy": 0.9}
 
 
 def test_evaluations_after_the_step_that_a_run_goes_on_from_are_dropped(tmp_path):

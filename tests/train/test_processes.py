@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 
 from hopfield_attn.train import processes
+from hopfield_attn.train.interrupt import EXIT_CODE
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.processes import (
     HEARTBEAT_SECONDS,
     Watchdog,
     detects_cluster,
+    in_writer,
     join_processes,
 )
 
@@ -25,8 +28,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "scripts" / "train.py"
 # The process with this number does something to itself at this step.
 FAULTY = """
-import os, runpy, sys, time
-from hopfield_attn.train import program, sharding
+import os, runpy, signal, sys, time
+from hopfield_attn.train import main, program
 
 number, fault = int(os.environ["FAULTY_PROCESS"]), os.environ["FAULT"]
 mine = f"--process_id={number}" in sys.argv
@@ -43,6 +46,18 @@ def shard_batch(batch, mesh):
     return place(batch, mesh)
 
 program.shard_batch = shard_batch
+
+def stopping(fn, moment):
+    sent = []
+    def stop_and_call(*args, **kwargs):
+        if mine and fault == moment and not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGUSR1))
+        return fn(*args, **kwargs)
+    return stop_and_call
+
+main.make_task = stopping(main.make_task, "stop in preparation")
+program.evaluate = stopping(program.evaluate, "stop in evaluation")
+program.shard_batch = stopping(shard_batch, "stop in training")
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -160,6 +175,44 @@ def wait_for(path, text):
             return
         time.sleep(0.1)
     raise AssertionError(f"{text!r} did not appear: {path.read_text()}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moment", "steps"),
+    [("preparation", range(1)), ("training", range(1, 3)), ("evaluation", range(4, 5))],
+)
+@pytest.mark.parametrize("number", [0, 1])
+def test_signal_to_one_process_stops_both_at_one_step(number, moment, steps, start, tmp_path):
+    # An evaluation of one batch takes too little time to be interrupted.
+    changes = LONG | {"train.eval_every": 4, "train.eval_batch_size": 2}
+    environment = {"FAULTY_PROCESS": str(number), "FAULT": f"stop in {moment}"}
+    pair = start("two", changes, program=("-c", FAULTY), **environment)
+    stopped = []
+    for process in pair:
+        assert process.wait(120) == EXIT_CODE, process.log.read_text()
+        stopped.append(re.search(r"Stopped.*", process.log.read_text())[0])
+    assert stopped[0] == stopped[1]
+    step = re.fullmatch(r"Stopped(?: at step (\d+), saved)?\. The same .*", stopped[0])[1] or 0
+    assert int(step) in steps
+    assert len(losses(tmp_path / "two")) == int(step)
+    assert not (tmp_path / "two" / "evaluations.jsonl").exists()
+
+
+@pytest.mark.core
+def test_what_fails_in_the_writing_process_fails_in_all(monkeypatch):
+    def fail():
+        raise ValueError("another config")
+
+    with pytest.raises(ValueError, match="another config"):
+        in_writer(fail)
+    done = []
+    in_writer(lambda: done.append(1))
+    assert done == [1]
+    monkeypatch.setattr(processes, "is_writer", lambda: False)
+    monkeypatch.setattr(processes, "any_process", lambda flag: True)
+    with pytest.raises(ChildProcessError, match="the first process could not begin"):
+        in_writer(fail)
 
 
 @pytest.mark.slow

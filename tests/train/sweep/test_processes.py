@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from hopfield_attn.train.interrupt import SIGNALS
 from hopfield_attn.train.sweep.processes import Outcome, Processes
 
 pytestmark = [pytest.mark.core, pytest.mark.skipif(os.name != "posix", reason="signals")]
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.core, pytest.mark.skipif(os.name != "posix", reason="s
 CHILD = """
 import pathlib, signal, sys, time
 got = []
-for number in (signal.SIGINT, signal.SIGTERM):
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, lambda number, frame: got.append(number))
 pathlib.Path(sys.argv[1]).write_text("ready")
 while not got:
@@ -49,13 +50,14 @@ def test_outcome_is_the_exit_code_and_the_last_line(capfd):
     [
         (signal.SIGINT, signal.SIGINT),
         (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGUSR1, signal.SIGUSR1),
         (signal.SIGHUP, signal.SIGTERM),
     ],
 )
 def test_signal_goes_on_to_the_process_that_runs(sent, told, tmp_path, capfd):
     if signal.getsignal(sent) is signal.SIG_IGN:
         pytest.skip("the signal is ignored here, as SIGHUP is under nohup")
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def send():
         while not (tmp_path / "ready").exists():
