@@ -54,8 +54,9 @@ def run_command(body: Callable[[list[str]], int], argv: Sequence[str], *, help_t
 
 
 def fail(message: str, *, code: int) -> int:
-    """Prints an error in one line; returns ``code``."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    """Prints an error in one line that no terminal obeys, whatever a file has; returns ``code``."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
+    print(f"error: {line}", file=sys.stderr)
     return code
 
 
