@@ -169,9 +169,15 @@ def _check_keys(config: ConfigDict, loaded: Mapping[str, Any], parents: str = ""
             _check_keys(config, value, f"{parents}{key}.")
 
 
+def in_one_line(text: str) -> str:
+    """Text in one line that no terminal obeys, whatever a file has put into it."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 def _shortened(reason: str) -> str:
     """In one line; of a long one both ends, as ml_collections lists all keys in the middle."""
-    line = " ".join(reason.split())
+    line = in_one_line(reason)
     if len(line) <= _LONGEST_REASON:
         return line
     half = _LONGEST_REASON // 2

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from configs.command_line import UsageError
+from configs.command_line import UsageError, in_one_line
 
 FAILED = 1
 WRONG_ARGUMENTS = 2
@@ -54,9 +54,8 @@ def run_command(body: Callable[[list[str]], int], argv: Sequence[str], *, help_t
 
 
 def fail(message: str, *, code: int) -> int:
-    """Prints an error in one line that no terminal obeys, whatever a file has; returns ``code``."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
-    print(f"error: {line}", file=sys.stderr)
+    """Prints an error in one line; returns ``code``."""
+    print(f"error: {in_one_line(message)}", file=sys.stderr)
     return code
 
 

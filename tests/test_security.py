@@ -19,7 +19,7 @@ from hopfield_attn.train.logging import Reporter
 from hopfield_attn.train.report_run import write_report
 from scripts.exit_codes import run_command
 from tests.readers import READERS
-from tests.test_fuzz_readers import write
+from tests.test_fuzz_readers import cpu_limit, write
 from tests.test_layering import FORBIDDEN, is_under
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,6 +120,16 @@ def test_weights_outside_their_folder_are_not_read(bert):
         (bert / "model.safetensors.index.json").write_text(json.dumps(index))
         with pytest.raises(FileNotFoundError, match=r"index.json: lists .* not beside it"):
             read_bert_folder(bert)
+
+
+@pytest.mark.parametrize(
+    "key", ["vocab_size", "max_position_embeddings", "num_hidden_layers", "intermediate_size"]
+)
+def test_nothing_is_made_of_a_size_that_only_the_config_claims(key, bert):
+    config = json.loads((bert / "config.json").read_text())
+    (bert / "config.json").write_text(json.dumps(config | {key: 10**12}))
+    with pytest.raises(ValueError, match="is missing|has shape"), cpu_limit(10):
+        load_pretrained(bert)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
