@@ -6,7 +6,7 @@ import math
 import pytest
 
 from hopfield_attn.files import read_json
-from hopfield_attn.train import loop
+from hopfield_attn.train import program
 from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.logging import METRICS_FILE, MetricsLog, read_metrics, read_rows
 from hopfield_attn.train.main import print_summary
@@ -85,7 +85,7 @@ def test_a_result_that_is_not_finite_is_null_said_and_left_out_of_means(
     make_config, train, tmp_path, monkeypatch, quiet
 ):
     config = make_config({"model.heads": "identity"})
-    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: {"accuracy": math.nan, "loss": 0.5})
+    monkeypatch.setattr(program, "evaluate", lambda *_, **__: {"accuracy": math.nan, "loss": 0.5})
     model = train(config, tmp_path, loss_fn=linear_loss)
     json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
     found = read_result(tmp_path)
