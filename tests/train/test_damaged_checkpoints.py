@@ -86,6 +86,7 @@ def test_no_flipped_bit_and_no_truncated_file_changes_what_is_loaded(saved, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_of_200_flips_and_200_truncations_none_changes_what_is_loaded(saved, tmp_path):
     outcomes = damage_campaign(saved, tmp_path, num_damages=400)
     print(outcomes)
