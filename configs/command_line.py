@@ -8,13 +8,16 @@ import json
 import os
 import re
 import runpy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from configs.defaults import get_defaults
+
+_LONGEST_REASON = 500
 
 
 class UsageError(Exception):
@@ -93,8 +96,9 @@ def load_config(spec: str) -> ConfigDict:
         if "HOPFIELD_DEBUG" in os.environ:
             raise
         # A ValueError is worded by the config; of others the name belongs to the message.
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise UsageError(f"--config={spec}: {kind}{error}") from None
+        is_worded = isinstance(error, (ValueError, UsageError))
+        reason = f"{'' if is_worded else f'{type(error).__name__}: '}{error}"
+        raise UsageError(f"--config={spec}: {_shortened(reason)}") from None
 
 
 def load_run_config(workdir: str | None) -> tuple[ConfigDict, Path]:
@@ -147,13 +151,43 @@ def _read_python(path: Path, arg: str) -> ConfigDict:
 
 
 def _read_json(path: Path) -> ConfigDict:
-    loaded = json.loads(path.read_text(encoding="utf-8"))
+    loaded = json.loads(path.read_text(encoding="utf-8"), parse_constant=_parse_constant)
     if not isinstance(loaded, dict):
         raise ValueError("the file must hold a JSON object")
     # Through the defaults: they know the types of the values that are null in the file.
     config = get_defaults()
+    _check_keys(config, loaded)
     config.update(loaded)
     return config
+
+
+def _check_keys(config: ConfigDict, loaded: Mapping[str, Any], parents: str = "") -> None:
+    node = config[parents.rstrip(".")] if parents else config
+    for key, value in loaded.items():
+        check_key(config, parents + key, shown="the file")
+        if isinstance(value, dict) and isinstance(node.get(key), ConfigDict):
+            _check_keys(config, value, f"{parents}{key}.")
+
+
+def in_one_line(text: str) -> str:
+    """Text in one line that no terminal obeys, whatever a file has put into it."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def _shortened(reason: str) -> str:
+    """In one line; of a long one both ends, as ml_collections lists all keys in the middle."""
+    line = in_one_line(reason)
+    if len(line) <= _LONGEST_REASON:
+        return line
+    half = _LONGEST_REASON // 2
+    return f"{line[:half]} … {line[-half:]}"
+
+
+def _parse_constant(name: str) -> float:
+    if name == "NaN":
+        raise ValueError("NaN is no JSON")
+    return float(name)
 
 
 def _suggest(config: ConfigDict, node: object, parents: str, key: str) -> str:

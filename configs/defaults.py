@@ -21,7 +21,7 @@ def get_defaults() -> config_dict.ConfigDict:
             # Folder with the task folders (glue, superglue, scrolls) or files (qa, quality); or
             # "hub:REPOSITORY": nyu-mll/glue, aps/super_glue, rajpurkar/squad, rajpurkar/squad_v2.
             dir="",
-            revision="",  # from the hub: commit of the data
+            revision="",  # from the hub: its commit, 40 hexadecimal digits
             # glue, superglue, scrolls: which task; qa: "squad" or "squad_v2"; synthetic: "recall",
             # "induction", "match2", "match3", "retrieval" or "brackets".
             task="sst2",

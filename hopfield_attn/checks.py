@@ -1,12 +1,25 @@
 """Argument checks: each error names what was expected and what came."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+def printable(text: str) -> str:
+    r"""Text from a file for one line of a log or an error: a terminal shows it and obeys nothing.
+
+    Example:
+      >>> print(printable("λ \x1b[2J\n"))
+      λ \x1b[2J\n
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -64,6 +77,8 @@ def check_count(minimum: int, **counts: Any) -> None:
     """Raises unless each count is a Python integer of at least ``minimum``."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int):
-            raise TypeError(f"{name} must be an int; got {count!r} of {type(count).__name__}")
+            raise TypeError(
+                f"{name} must be an int; got {reprlib.repr(count)} of {type(count).__name__}"
+            )
         if count < minimum:
             raise ValueError(f"{name} must be >= {minimum}; got {count}")

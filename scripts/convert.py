@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from configs.command_line import UsageError, load_run_config  # noqa: E402
+from scripts.exit_codes import WRONG_ARGUMENTS, fail  # noqa: E402
 
 
 def number_or_auto(text):
@@ -69,24 +70,23 @@ def main(argv):
         if (source / "checkpoints").is_dir():
             return export(source, target, given)
         # JAX takes a second to import: only once the command line is known to be right.
+        from hopfield_attn.checks import printable
         from hopfield_attn.models.convert import convert_folder
 
         report = convert_folder(source, target, **given)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return fail(str(error), code=WRONG_ARGUMENTS)
     except (ValueError, TypeError, OSError) as error:
         if "HOPFIELD_DEBUG" in os.environ:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return fail(str(error), code=WRONG_ARGUMENTS)
     print(f"{len(report.loaded)} tensors of the encoder")
     for title, names in (
         ("not in the folder, so at their start", report.fresh),
         ("not part of the encoder, written as they were", report.unused),
     ):
         for name in names:
-            print(f"  {title}: {name}")
+            print(f"  {title}: {printable(name)}")
     print(f"Written: {arguments['target']}")
     return 0
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from configs.command_line import UsageError
+from configs.command_line import UsageError, in_one_line
 
 FAILED = 1
 WRONG_ARGUMENTS = 2
@@ -58,7 +58,7 @@ def run_command(body: Callable[[list[str]], int], argv: Sequence[str], *, help_t
 
 def fail(message: str, *, code: int) -> int:
     """Prints an error in one line; returns ``code``."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {in_one_line(message)}", file=sys.stderr)
     return code
 
 

@@ -71,7 +71,7 @@ class Stand:
         config, workdir = parse(command[1:])
         self.started.append(workdir.name)
         open_run_folder(workdir, config)
-        (workdir / "metrics.jsonl").write_text('{"step": 2}\n')
+        (workdir / "metrics.jsonl").write_text('{"step": 2, "loss": 1.5}\n')
         code, line = self.outcomes.get(workdir.name, (0, ""))
         if code == EXIT_CODE:
             self.is_stopped = True
@@ -79,6 +79,7 @@ class Stand:
             return Outcome(code, line)
         accuracy = (config.seed + 1) / (8 if config.model.heads == "identity" else 4)
         result = {"evaluations": {"test": {"accuracy": accuracy}}, "wall_seconds": 1.0}
+        result["main_metric"] = "accuracy"
         write_json(workdir / "result.json", result)
         if config.baseline_heads:
             (workdir / "comparison.png").write_text("")

@@ -144,7 +144,7 @@ def test_config_and_run_folder_have_to_be_given(refused):
         ),
         ("broken.json", '{"seed": 1', "Expecting"),
         ("list.json", "[1]", "the file must hold a JSON object"),
-        ("key.json", '{"sed": 1}', 'Key "sed" does not exist'),
+        ("key.json", '{"sed": 1}', "the config has no key 'sed'; did you mean 'seed'?"),
         ("type.json", '{"model": {"width": "wide"}}', "width"),
     ],
 )

@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from experiments.finished_run import read_finished
 from experiments.page import update_page
 from experiments.seeds import over_seeds
 from hopfield_attn.files import write_json
@@ -22,19 +23,14 @@ README = HERE / "README.md"
 def collect(run: Path) -> None:
     """Writes results/TASK-seedN.json from a run folder."""
     folders = [run] + [run / "baseline"] * (run / "baseline" / "result.json").is_file()
-    rows = [{name: read(folder, name) for name in ("config", "result")} for folder in folders]
-    for row in rows:
-        row["config"]["data"]["dir"] = ""  # a place on one machine
-    config = rows[0]["config"]
-    task = config["data"]["task"] if config["task"] == "glue" else config["task"]
-    value = {"versions": read(run, "versions"), "runs": rows}
-    path = HERE / "results" / f"{task}-seed{config['seed']}.json"
+    finished = [read_finished(folder) for folder in folders]
+    for each in finished:
+        each.config["data"]["dir"] = ""  # a place on one machine
+    rows = [{"config": each.config, "result": each.result} for each in finished]
+    first = finished[0]
+    path = HERE / "results" / f"{first.task}-seed{first.config['seed']}.json"
     path.parent.mkdir(exist_ok=True)
-    write_json(path, value)
-
-
-def read(folder: Path, name: str):
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    write_json(path, {"versions": first.versions, "runs": rows})
 
 
 def tables() -> str:

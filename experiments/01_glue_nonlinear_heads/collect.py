@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 from scipy import stats
 
+from experiments.finished_run import read_finished
 from experiments.page import update_page
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
@@ -35,7 +36,7 @@ class Subject(NamedTuple):
 
 
 TASKS = {
-    "cola": Subject("CoLA", "matthews", 0.073),
+    "cola": Subject("CoLA", "matthews_correlation", 0.073),
     "sst2": Subject("SST-2", "accuracy", 0.798),
     "rte": Subject("RTE", "accuracy", 0.581),
     "stsb": Subject("STS-B", "spearman", 0.867),
@@ -64,20 +65,17 @@ def collect(folder: Path) -> None:
 
 def row(run: Path, subject: Subject) -> dict[str, Any]:
     """The figures of one run folder."""
-    config, result, versions = (
-        json.loads((run / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("config", "result", "versions")
-    )
-    model = config["model"]
+    finished = read_finished(run)
+    model = finished.config["model"]
     linear = model["heads"] == LINEAR
     return {
         "arm": LINEAR if linear else f"{model['heads']}, {model['coupling']}",
-        "seed": config["seed"],
-        "num_steps": config["train"]["num_steps"],
-        "value": result["evaluations"]["dev"][subject.metric],
-        "evaluations": result["evaluations"],
-        "alpha": result["alpha"],
-        "versions": versions,
+        "seed": finished.config["seed"],
+        "num_steps": finished.result.get("num_steps"),
+        "value": finished.metric("dev", subject.metric),
+        "evaluations": finished.result["evaluations"],
+        "alpha": finished.result.get("alpha", []),
+        "versions": finished.versions,
     }
 
 

@@ -1,12 +1,12 @@
 """What experiment 03 reads from the folder of one finished run."""
 
-import json
 from pathlib import Path
 
 import jax.numpy as jnp
 
 from configs.command_line import load_run_config
 from experiments.curves import read_curve
+from experiments.finished_run import read_finished
 from hopfield_attn.analysis.source_mass import source_mass
 from hopfield_attn.data.batches import stack_elements
 from hopfield_attn.data.synthetic import synthetic_examples
@@ -19,7 +19,8 @@ NUM_EXAMPLES = 128
 def read_run(folder: Path) -> dict:
     """The figures of a run: its setting, accuracies over the steps, speed, and mass on sources."""
     config, _ = load_run_config(str(folder))
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    finished = read_finished(folder)
+    result = finished.result
     tokens_per_step = config.train.batch_size * result["data"]["length"]
     is_linear = config.model.heads == "identity"
     return {
@@ -29,7 +30,7 @@ def read_run(folder: Path) -> dict:
         "num_steps": 0 if is_linear else config.model.num_steps,
         "seed": config.seed,
         "batch_size": config.train.batch_size,
-        "test_accuracy": result["evaluations"]["test"]["accuracy"],
+        "test_accuracy": finished.metric("test", "accuracy"),
         "validation_accuracies": read_curve(result),
         "steps_per_second": (result["tokens_per_second"] or 0) / tokens_per_step,
         "wall_seconds": result["wall_seconds"],

@@ -1,6 +1,5 @@
 """Measures a grid of cells into one JSON file, cell by cell; the same call goes on from there."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from hopfield_attn.benchmark.candidates import make_program as default_make_prog
 from hopfield_attn.benchmark.cells import Cell, batch_and_heads, cell_of
 from hopfield_attn.benchmark.measure import measure
 from hopfield_attn.benchmark.resident import resident_bytes
-from hopfield_attn.files import write_json
+from hopfield_attn.files import read_json, write_json
 
 MEASURED, NOT_APPLICABLE, FAILED = "measured", "not applicable", "failed"
 _MOST_TEXT = 300
@@ -92,7 +91,7 @@ def read_profile(
     """
     if not path.is_file():
         return {}, []
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path)
     for name, wanted in (("machine", machine), ("settings", settings)):
         for key in sorted(wanted.keys() | found[name].keys()):
             before, now = found[name].get(key), wanted.get(key)

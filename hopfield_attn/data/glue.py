@@ -11,6 +11,7 @@ from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.data.folders import find_file
 from hopfield_attn.data.glue_encoding import encode_examples
 from hopfield_attn.data.glue_tasks import GLUE_TASKS, Example, GlueTask, find_task
+from hopfield_attn.data.json_fields import column_name
 
 __all__ = [
     "GLUE_TASKS",
@@ -128,7 +129,7 @@ def _make_layout(
 
 def _parse_row(fields: list[bytes], layout: _Layout) -> Example | None:
     if len(fields) != len(layout.columns):
-        name = layout.columns[min(len(fields), len(layout.columns) - 1)]
+        name = column_name(layout.columns[min(len(fields), len(layout.columns) - 1)], inside="")
         raise ValueError(
             f"column {name}: expected {len(layout.columns)} columns, got {len(fields)}"
         )

@@ -1,13 +1,17 @@
 """Fields of JSON objects, checked: an error names the column and what it holds."""
 
 import reprlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
+
+from hopfield_attn.checks import printable
 
 JsonObject: TypeAlias = Mapping[str, Any]
 
 _T = TypeVar("_T", str, int, bool, list, dict)
 
+_LONGEST_NAME = 100
 _KIND_NAMES: dict[type, str] = {
     str: "text",
     int: "an integer",
@@ -39,15 +43,41 @@ def read_field(row: JsonObject, name: str, kind: type[_T], *, inside: str = "") 
       Traceback (most recent call last):
       ValueError: column answers[0].label: expected text, got 1
     """
-    column = column_name(name, inside=inside)
-    if name not in row:
-        raise ValueError(f"column {column}: missing; the row has {reprlib.repr(list(row))}")
-    value = row[name]
+    column, value = _find(row, name, inside)
     if type(value) is not kind:
         raise ValueError(f"column {column}: expected {_KIND_NAMES[kind]}, got {_shown(value)}")
     if isinstance(value, str) and not _is_unicode(value):
         raise ValueError(f"column {column}: half of a surrogate pair in {reprlib.repr(value)}")
     return value
+
+
+def read_number(
+    row: JsonObject, name: str, *, inside: str = "", largest: float = sys.float_info.max
+) -> float:
+    """Returns ``row[name]`` when it is a number of some size; ``true`` is none, nor is infinity.
+
+    Args:
+      row: the object.
+      name: the field.
+      inside: where the object itself is.
+      largest: the largest size of the number.
+
+    Returns:
+      The number, an integer or a float.
+
+    Raises:
+      ValueError: the field is missing, is no number, or a larger one.
+
+    Example:
+      >>> read_number({"loss": 1e400}, "loss")
+      Traceback (most recent call last):
+      ValueError: column loss: expected a finite number, got inf
+    """
+    column, value = _find(row, name, inside)
+    if type(value) not in (int, float) or not abs(value) <= largest:
+        raise ValueError(f"column {column}: expected a finite number, got {_shown(value)}")
+    number: float = value
+    return number
 
 
 def read_objects(
@@ -99,10 +129,7 @@ def read_class(row: JsonObject, name: str, classes: Sequence[Any], *, inside: st
       >>> read_class({"label": True}, "label", (False, True))
       1
     """
-    column = column_name(name, inside=inside)
-    if name not in row:
-        raise ValueError(f"column {column}: missing; the row has {reprlib.repr(list(row))}")
-    value = row[name]
+    column, value = _find(row, name, inside)
     for class_id, spelling in enumerate(classes):
         if type(value) is type(spelling) and value == spelling:
             return class_id
@@ -118,13 +145,22 @@ def column_name(name: str, *, inside: str) -> str:
       inside: where its object is; may be empty.
 
     Returns:
-      The two, joined with a dot.
+      The two, joined with a dot; of a name from a file as much as fits into a line.
 
     Example:
       >>> column_name("text", inside="answers[0]")
       'answers[0].text'
     """
-    return f"{inside}.{name}" if inside else name
+    shown = printable(name[:_LONGEST_NAME])
+    return f"{inside}.{shown}" if inside else shown
+
+
+def _find(row: JsonObject, name: str, inside: str) -> tuple[str, Any]:
+    """The whole name of a field, and its value."""
+    column = column_name(name, inside=inside)
+    if name not in row:
+        raise ValueError(f"column {column}: missing; the row has {reprlib.repr(list(row))}")
+    return column, row[name]
 
 
 def _shown(value: Any) -> str:

@@ -1,12 +1,12 @@
 """Files of one JSON object a line; a bad line is an error with its place, or is left out."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hopfield_attn.checks import check_count
 from hopfield_attn.data.json_fields import JsonObject
+from hopfield_attn.files import parse_object
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -57,34 +57,3 @@ def read_json_lines(
     if not examples:
         raise ValueError(f"{path}:1 column 1: the file has no usable row")
     return examples, skipped
-
-
-def parse_object(content: bytes) -> dict[str, Any]:
-    """Reads one JSON object.
-
-    Args:
-      content: its bytes, UTF-8.
-
-    Returns:
-      The object.
-
-    Raises:
-      ValueError: ``column NUMBER: reason`` for bytes that are no UTF-8, no JSON or no object.
-
-    Example:
-      >>> parse_object(b'{"idx": 0}')
-      {'idx': 0}
-    """
-    try:
-        value = json.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"column {error.start + 1}: not UTF-8 at this byte ({error.reason})"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"column {error.colno}: not JSON ({error.msg})") from None
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; 10,000 brackets
-        raise ValueError(f"column 1: JSON that cannot be read ({error})") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"column 1: expected a JSON object, got a {type(value).__name__}")
-    return value

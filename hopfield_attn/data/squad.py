@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.data.folders import find_file
 from hopfield_attn.data.json_fields import JsonObject, column_name, read_field, read_objects
-from hopfield_attn.data.json_lines import parse_object
+from hopfield_attn.files import parse_object
 
 
 class SpanAnswer(NamedTuple):
@@ -101,9 +101,7 @@ def read_squad(
 def _read_rows(path: Path, *, allows_no_answer: bool) -> Iterator[SpanQuestion | str]:
     """Yields each question, or what is wrong with it or with what it stands in."""
     try:
-        articles = read_objects(
-            parse_object(path.read_bytes().removeprefix(b"\xef\xbb\xbf")), "data"
-        )
+        articles = read_objects(parse_object(path.read_bytes()), "data")
     except ValueError as error:
         raise ValueError(f"{path} {error}") from None
     for place, article in articles:

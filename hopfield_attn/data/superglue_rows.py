@@ -13,6 +13,7 @@ from hopfield_attn.data.superglue_tasks import SuperGlueTask
 PLACEHOLDER = "@placeholder"
 """Stands for the answer in a query of ReCoRD."""
 
+_LONGEST_SPAN = 500
 _HIGHLIGHT = "@highlight"
 _COPA_QUESTIONS = {"cause": "What was the cause?", "effect": "What happened as a result?"}
 
@@ -156,6 +157,11 @@ def _wsc_span(target: JsonObject, number: int, text: str) -> Span:
             f"column target.span{number}_index: expected one of the {len(words)} words, got {index}"
         )
     span_text = read_field(target, f"span{number}_text", str, inside="target")
+    if len(span_text) > _LONGEST_SPAN:
+        raise ValueError(
+            f"column target.span{number}_text: expected {_LONGEST_SPAN} characters at most, "
+            f"got {len(span_text)}"
+        )
     pattern = r"\s+".join(re.escape(word) for word in span_text.split())
     whole = re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE)
     found = [match.span() for match in whole.finditer(text)] if pattern else []

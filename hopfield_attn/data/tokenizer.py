@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int32
 from tokenizers import Encoding, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from hopfield_attn.checks import printable
 from hopfield_attn.files import write_text
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -20,6 +21,7 @@ SPECIAL_IDS = dict(zip(SPECIAL_TOKENS, range(NUM_SPECIAL), strict=True))
 
 NUM_BYTES = 256
 
+_LONGEST_REASON = 200
 _WORD = re.compile(r"\S+")
 
 
@@ -91,7 +93,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is not a tokenizer, or lacks a special token.
+      ValueError: the file is not a tokenizer, lacks a special token, or has gaps in its ids.
 
     Example:
       >>> import tempfile
@@ -107,12 +109,36 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(source.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exception for malformed JSON
-        raise ValueError(f"{source}: not a tokenizer.json ({error})") from error
+        raise ValueError(f"{source}: not a tokenizer.json ({_shortened(error)})") from error
+    check_tokenizer(tokenizer, source=str(source))
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: Tokenizer, *, source: str) -> None:
+    """Raises ``ValueError`` for a tokenizer whose ids no model can be made for.
+
+    Args:
+      tokenizer: from a file.
+      source: the file, for messages.
+
+    Raises:
+      ValueError: it lacks a special token, or its N tokens do not have the ids 0 to N − 1.
+    """
     try:
         special_ids(tokenizer)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-    return tokenizer
+    vocabulary = tokenizer.get_vocab()
+    largest = max(vocabulary.values())
+    if largest != len(vocabulary) - 1 or len(set(vocabulary.values())) < len(vocabulary):
+        raise ValueError(
+            f"{source}: {len(vocabulary)} tokens must have the ids 0 to {len(vocabulary) - 1}, "
+            f"each once; the largest is {largest}"
+        )
+
+
+def _shortened(error: Exception) -> str:
+    return printable(str(error)[:_LONGEST_REASON])
 
 
 def special_ids(tokenizer: Tokenizer) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Tables of tab-separated text with a header line, as GLUE has them: quotes mean nothing."""
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
         raise ValueError(f"{path}: not UTF-8 at byte {error.start} ({error.reason})") from None
     header = _fields(lines[0])
     if "" in header or len(set(header)) < len(header):
-        raise ValueError(f"{path}:1 the first line must name the columns, each once; got {header}")
+        raise ValueError(
+            f"{path}:1 the first line must name the columns, each once; got {reprlib.repr(header)}"
+        )
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         fields = _fields(line)

@@ -1,9 +1,12 @@
 """The ``config.json`` of a Hugging Face BERT folder, as the sizes of an encoder, and back."""
 
+import math
 from collections.abc import Mapping
+from reprlib import repr as shown
 from typing import Any, NamedTuple
 
-from hopfield_attn.checks import check_count
+from hopfield_attn.checks import check_at_least, check_count
+from hopfield_attn.data.json_fields import read_field, read_number
 
 _ACTIVATIONS = {
     "gelu": "gelu",
@@ -25,6 +28,16 @@ _KEYS = {
 }
 OURS = "hopfield_attn"
 """The key of ``config.json`` with what BERT does not have: options of the non-linear heads."""
+_OPTIONS: dict[str, tuple[type, ...]] = {
+    "layer_heads": (list,),
+    "pooling": (str,),
+    "coupling": (str,),
+    "lam": (float, int, str),
+    "num_steps": (int,),
+    "step_size": (float, int, str, type(None)),
+    "gain": (float, int, type(None)),
+}
+_LONGEST_TEXT = 500
 
 
 class BertSizes(NamedTuple):
@@ -78,11 +91,14 @@ def bert_sizes(config: Mapping[str, Any], *, source: str) -> BertSizes:
             if kind in ("roberta", "xlm-roberta", "camembert")
             else ""
         )
-        raise ValueError(f"{source}: model_type must be 'bert'; got {kind!r}{more}")
+        raise ValueError(f"{source}: model_type must be 'bert'; got {shown(kind)}{more}")
     missing = [key for key in _KEYS.values() if key not in config]
     if missing:
         raise ValueError(f"{source}: lacks the keys {', '.join(missing)}")
-    check_count(1, **{f"{source}: {key}": config[key] for key in _KEYS.values()})
+    try:
+        check_count(1, **{f"{source}: {key}": config[key] for key in _KEYS.values()})
+    except TypeError as error:
+        raise ValueError(str(error)) from None
     if config["hidden_size"] % config["num_attention_heads"]:
         raise ValueError(
             f"{source}: hidden_size must be divisible by num_attention_heads; got "
@@ -90,17 +106,54 @@ def bert_sizes(config: Mapping[str, Any], *, source: str) -> BertSizes:
         )
     for key, expected in (("position_embedding_type", "absolute"), ("is_decoder", False)):
         if config.get(key, expected) != expected:
-            raise ValueError(f"{source}: {key} must be {expected!r}; got {config[key]!r}")
+            raise ValueError(f"{source}: {key} must be {expected!r}; got {shown(config[key])}")
     activation = config.get("hidden_act", "gelu")
-    if activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"{source}: hidden_act must be one of {', '.join(_ACTIVATIONS)}; got {activation!r}"
-        )
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        known = ", ".join(_ACTIVATIONS)
+        raise ValueError(f"{source}: hidden_act must be one of {known}; got {shown(activation)}")
     return BertSizes(
         **{ours: config[theirs] for ours, theirs in _KEYS.items()},
         activation=_ACTIVATIONS[activation],
-        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        epsilon=_epsilon(config, source),
     )
+
+
+def _epsilon(config: Mapping[str, Any], source: str) -> float:
+    try:
+        epsilon = float(read_number({"layer_norm_eps": 1e-12, **config}, "layer_norm_eps"))
+        check_at_least(0, layer_norm_eps=epsilon)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return epsilon
+
+
+def own_options(config: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """What the config of a folder says of its non-linear heads; nothing in that of a plain BERT.
+
+    Args:
+      config: the object of ``config.json``.
+      source: where it comes from, for messages.
+
+    Raises:
+      ValueError: for an option that heads do not have, or a value of another kind.
+    """
+    try:
+        options = read_field({OURS: {}, **config}, OURS, dict)
+        for name, value in options.items():
+            if name not in _OPTIONS:
+                raise ValueError(
+                    f"{OURS} has no option {shown(name)}; known: {', '.join(_OPTIONS)}"
+                )
+            texts = [value] if type(value) is str else value if type(value) is list else []
+            if (
+                type(value) not in _OPTIONS[name]
+                or (type(value) is float and not math.isfinite(value))
+                or any(type(text) is not str or len(text) > _LONGEST_TEXT for text in texts)
+            ):
+                raise ValueError(f"{OURS}.{name} cannot be {shown(value)}")
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return dict(options)
 
 
 def bert_config(sizes: BertSizes, *, architecture: str) -> dict[str, Any]:

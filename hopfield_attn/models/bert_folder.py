@@ -1,7 +1,7 @@
 """A Hugging Face BERT folder on disk: config, safetensors and tokenizer; no pickle is opened."""
 
-import json
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +13,14 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from hopfield_attn.data.tokenizer import load_tokenizer, save_tokenizer, special_ids
-from hopfield_attn.files import write_json
+from hopfield_attn.checks import printable
+from hopfield_attn.data.tokenizer import (
+    check_tokenizer,
+    load_tokenizer,
+    save_tokenizer,
+    special_ids,
+)
+from hopfield_attn.files import read_json, write_json
 
 DTYPES = {
     "float32": np.dtype(np.float32),
@@ -23,6 +29,12 @@ DTYPES = {
 }
 _CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.ckpt.index")
+_PICKLED = {
+    b"PK\x03\x04": "a zip archive, as torch and NumPy write",
+    b"\x93NUMPY": "an array of NumPy",
+    b"\x80": "a pickle",
+}
+_LONGEST_REASON = 200
 
 
 class BertFolder(NamedTuple):
@@ -49,7 +61,7 @@ def read_bert_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{folder}: no such folder; expected one with {_CONFIG} and weights"
         )
-    return _read_object(folder / _CONFIG)
+    return read_json(folder / _CONFIG)
 
 
 def read_bert_folder(path: str | os.PathLike[str]) -> BertFolder:
@@ -68,13 +80,9 @@ def read_bert_folder(path: str | os.PathLike[str]) -> BertFolder:
     if (folder / _WEIGHTS).is_file():
         return BertFolder(config, _read_tensors(folder / _WEIGHTS))
     if (folder / _INDEX).is_file():
-        weight_map = _read_object(folder / _INDEX).get("weight_map")
-        if not isinstance(weight_map, dict):
-            raise ValueError(f"{folder / _INDEX}: lacks the object 'weight_map'")
         tensors: dict[str, np.ndarray] = {}
-        for part in sorted(set(map(str, weight_map.values()))):
-            # A name from a file must not lead out of the folder.
-            tensors |= _read_tensors(folder / Path(part).name)
+        for part in _read_parts(folder / _INDEX):
+            tensors |= _read_tensors(part)
         return BertFolder(config, tensors)
     found = [name for name in _PICKLES if (folder / name).is_file()]
     more = (
@@ -100,18 +108,21 @@ def read_bert_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     if not vocabulary.is_file():
         raise FileNotFoundError(f"{folder}: has neither tokenizer.json nor vocab.txt")
     settings = folder / "tokenizer_config.json"
-    options = _read_object(settings) if settings.is_file() else {}
-    made = BertWordPieceTokenizer(
-        str(vocabulary),
-        lowercase=bool(options.get("do_lower_case", True)),
-        strip_accents=options.get("strip_accents"),
-        handle_chinese_chars=bool(options.get("tokenize_chinese_chars", True)),
-    )
-    tokenizer = Tokenizer.from_str(made.to_str())
+    options = read_json(settings) if settings.is_file() else {}
+    strips_accents = options.get("strip_accents")
+    if not isinstance(strips_accents, bool | None):
+        raise ValueError(f"{settings}: strip_accents must be true, false or null")
     try:
-        special_ids(tokenizer)
-    except ValueError as error:
-        raise ValueError(f"{vocabulary}: {error}") from None
+        made = BertWordPieceTokenizer(
+            str(vocabulary),
+            lowercase=bool(options.get("do_lower_case", True)),
+            strip_accents=strips_accents,
+            handle_chinese_chars=bool(options.get("tokenize_chinese_chars", True)),
+        )
+    except Exception as error:  # the library raises bare Exception for a file that is no text
+        raise ValueError(f"{vocabulary}: not a vocabulary ({error})") from None
+    tokenizer = Tokenizer.from_str(made.to_str())
+    check_tokenizer(tokenizer, source=str(vocabulary))
     return tokenizer
 
 
@@ -149,16 +160,19 @@ def write_bert_folder(
     write_json(folder / _CONFIG, dict(config))
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected a JSON object; got {type(value).__name__}")
-    return value
+def _read_parts(index: Path) -> list[Path]:
+    """The files that an index lists."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise ValueError(f"{index}: lacks the object 'weight_map'")
+    there = {path.name: path for path in index.parent.iterdir() if path.is_file()}
+    parts = {}
+    for name in weight_map.values():
+        # A name from a file must not lead out of the folder.
+        if not isinstance(name, str) or name not in there:
+            raise FileNotFoundError(f"{index}: lists {reprlib.repr(name)}, which is not beside it")
+        parts[name] = there[name]
+    return [parts[name] for name in sorted(parts)]
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -166,5 +180,16 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         return safetensors.numpy.load_file(path)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}: not a safetensors file, or damaged ({error})") from None
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        reason = _pickle_in(path) or printable(str(error)[:_LONGEST_REASON])
+        raise ValueError(f"{path}: not a safetensors file, or damaged ({reason})") from None
+
+
+def _pickle_in(path: Path) -> str:
+    """Which format that may hold a program a file has; "" for any other."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for signature, name in _PICKLED.items():
+        if start.startswith(signature):
+            return f"it begins as {name}, which may hold a program and is not opened"
+    return ""

@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 from tokenizers import Tokenizer
 
-from hopfield_attn.models.bert_config import OURS, bert_sizes
+from hopfield_attn.checks import printable
+from hopfield_attn.models.bert_config import BertSizes, bert_sizes, own_options
 from hopfield_attn.models.bert_folder import DTYPES, read_bert_folder, read_bert_tokenizer
 from hopfield_attn.models.bert_names import (
     ALPHA,
@@ -91,20 +92,25 @@ def load_pretrained(
       >>> model = load_pretrained("all-MiniLM-L6-v2", heads="quadratic", lam=1.0)  # doctest: +SKIP
     """
     folder = read_bert_folder(path)
-    sizes = bert_sizes(folder.config, source=f"{os.fspath(path)}/config.json")
-    options = dict(folder.config.get(OURS, {}))
+    source = f"{os.fspath(path)}/config.json"
+    sizes = bert_sizes(folder.config, source=source)
+    _check_sizes(sizes, folder.tensors, source=os.fspath(path))
+    options = own_options(folder.config, source=source)
     if heads is None:
         layer_heads = options.pop("layer_heads", None)
     else:
         options.pop("layer_heads", None)
         layer_heads = heads_by_layer(heads, head_layers, num_layers=sizes.num_layers)
     options.pop("pooling", None)
-    encoder = Encoder(
-        **(sizes._asdict() | {"max_length": max_length or sizes.max_length}),
-        attention=options | attention,
-        layer_heads=layer_heads,
-        rngs=nnx.Rngs(0),
-    )
+    try:
+        encoder = Encoder(
+            **(sizes._asdict() | {"max_length": max_length or sizes.max_length}),
+            attention=options | attention,
+            layer_heads=layer_heads,
+            rngs=nnx.Rngs(0),
+        )
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
     report = assign_tensors(encoder, folder.tensors, source=os.fspath(path))
     return Pretrained(encoder, read_bert_tokenizer(path), report)
 
@@ -127,9 +133,9 @@ def assign_tensors(model: Model, tensors: Mapping[str, np.ndarray], *, source: s
       source: where they come from, for messages.
 
     Raises:
-      ValueError: for a part of the encoder that is missing, a tensor of another shape or not
-        floating-point, a name that is there twice, and an output matrix that is not tied to the
-        word embeddings.
+      ValueError: for a part of the encoder that is missing, a tensor of another shape, not
+        floating-point or not finite, a name that is there twice, and an output matrix that is not
+        tied to the word embeddings.
     """
     names = _canonical_names(tensors, source)
     parameters = bert_parameters(model)
@@ -150,6 +156,11 @@ def assign_tensors(model: Model, tensors: Mapping[str, np.ndarray], *, source: s
             values[name] = array
         elif not name.startswith(("classifier.", "span_classifier.")):
             wrong.append(f"{names[name]} has shape {array.shape}, expected {shape}")
+    wrong += [
+        f"{names[name]} has values that are not finite"
+        for name, array in values.items()
+        if not np.all(np.isfinite(array))
+    ]
     if missing or wrong:
         lacking = [f"{name} is missing" for name in missing]
         raise ValueError(f"{source}: {_listed(lacking + wrong)}")
@@ -172,9 +183,29 @@ def _canonical_names(tensors: Mapping[str, np.ndarray], source: str) -> dict[str
     for original in tensors:
         name = canonical_name(original)
         if name in names:
-            raise ValueError(f"{source}: {names[name]} and {original} are the same tensor")
+            both = printable(f"{names[name]} and {original}")
+            raise ValueError(f"{source}: {both} are the same tensor")
         names[name] = original
     return names
+
+
+def _check_sizes(sizes: BertSizes, tensors: Mapping[str, np.ndarray], *, source: str) -> None:
+    """Raises ``ValueError`` for sizes that the tensors do not have, before anything is made."""
+    width, last = sizes.width, sizes.num_layers - 1
+    expected = {
+        "embeddings.word_embeddings.weight": (sizes.vocab_size, width),
+        _POSITIONS: (sizes.max_length, width),
+        "embeddings.token_type_embeddings.weight": (sizes.num_types, width),
+        f"encoder.layer.{last}.attention.self.query.weight": (width, width),
+        f"encoder.layer.{last}.intermediate.dense.weight": (sizes.mlp_width, width),
+    }
+    names = _canonical_names(tensors, source)
+    for name, shape in expected.items():
+        if name not in names:
+            raise ValueError(f"{source}: {name} is missing")
+        found = tensors[names[name]].shape
+        if found != shape:
+            raise ValueError(f"{source}: {name} has shape {found}, expected {shape}")
 
 
 def _check_tied(tensors: Mapping[str, np.ndarray], names: Mapping[str, str], source: str) -> None:

@@ -24,6 +24,7 @@ from hopfield_attn.train.checksums import (
     records_to_json,
 )
 from hopfield_attn.train.interrupt import Interrupted
+from hopfield_attn.train.logging import say
 from hopfield_attn.train.orbax_noise import settle_failed_tasks, without_orbax_noise
 from hopfield_attn.train.state import TrainState
 from hopfield_attn.typing import PyTree
@@ -48,7 +49,7 @@ class _Found(NamedTuple):
 
 def say_on_stderr(text: str) -> None:
     """Prints a line for whoever runs a command."""
-    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+    say(Console(stderr=True), text)
 
 
 class Checkpoints:

@@ -1,6 +1,7 @@
 """Checksums of arrays: what a checkpoint must hold, however its arrays are laid over devices."""
 
 import json
+import reprlib
 import zlib
 from typing import Any, NamedTuple
 
@@ -105,10 +106,14 @@ def records_from_json(value: Any) -> dict[str, ArrayRecord]:
     rows = value["arrays"]
     if value.get("crc32") != _crc32_of_rows(rows):
         raise ValueError("the list of checksums differs from its own")
-    return {
-        name: ArrayRecord(ArrayKind(dtype, tuple(shape)), int(crc32, 16))
-        for name, (dtype, shape, crc32) in rows.items()
-    }
+    return {name: _record(name, row) for name, row in rows.items()}
+
+
+def _record(name: str, row: Any) -> ArrayRecord:
+    match row:
+        case [str(dtype), [*shape], str(crc32)] if all(type(size) is int for size in shape):
+            return ArrayRecord(ArrayKind(dtype, tuple(shape)), int(crc32, 16))
+    raise ValueError(f"{name!r} must have a dtype, a shape and a checksum; got {reprlib.repr(row)}")
 
 
 def _crc32_of_rows(rows: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """A run beside its linear baseline: energies of the trained heads, and one picture."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -65,4 +66,5 @@ def _label(title: str, result: dict[str, Any]) -> str:
     """The heads and what they reached on the last evaluation set."""
     name, scores = list(result["evaluations"].items())[-1]
     metric = result["main_metric"]
-    return f"{title} ({name} {metric} {scores[metric]:.3f})"
+    value = math.nan if scores[metric] is None else scores[metric]
+    return f"{title} ({name} {metric} {value:.3f})"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hopfield_attn.checks import check_choice
-from hopfield_attn.files import write_json
+from hopfield_attn.files import read_json, without_nonfinite, write_json
 from hopfield_attn.train.evaluate import evaluate
 from hopfield_attn.train.run_folder import flatten
 from hopfield_attn.train.step import make_predict_step
@@ -47,7 +47,7 @@ def evaluate_run(config: Any, workdir: Path, *, sets: Sequence[str] = ()) -> dic
         },
         "config_changes": _changes(config, workdir),
     }
-    write_json(workdir / "evaluation.json", value)
+    write_json(workdir / "evaluation.json", without_nonfinite(value))
     return value
 
 
@@ -62,6 +62,6 @@ def _with_little_training_data(config: Any) -> Any:
 
 def _changes(config: Any, workdir: Path) -> dict[str, Any]:
     """Values of ``config`` by key where the run has others; a key it does not have is as it was."""
-    text = (workdir / "config.json").read_text(encoding="utf-8")
-    before, after = flatten(json.loads(text)), flatten(json.loads(config.to_json()))
+    before = flatten(read_json(workdir / "config.json"))
+    after = flatten(json.loads(config.to_json()))
     return {key: after[key] for key in after if key in before and after[key] != before[key]}

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hopfield_attn.files import write_text
+from hopfield_attn.files import without_nonfinite, write_text
 from hopfield_attn.train.logging import read_rows
 
 HISTORY_FILE = "evaluations.jsonl"
 
 
 class EvaluationHistory:
-    """One JSON object an evaluation, in ``evaluations.jsonl``.
+    """One JSON object an evaluation, in ``evaluations.jsonl``; what is not finite is null there.
 
     Attributes:
       rows: what the file holds, in order: each has ``step`` and the metrics by "set/metric".
@@ -46,7 +46,7 @@ class EvaluationHistory:
         """
         # A run that is stopped right after its evaluation makes it again when it goes on.
         self.rows = [row for row in self.rows if row["step"] != step]
-        self.rows.append({"step": step, **scores})
+        self.rows.append(without_nonfinite({"step": step, **scores}))
         self._write()
 
     def _write(self) -> None:

@@ -3,8 +3,7 @@
 import csv
 import io
 import json
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -19,31 +18,67 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from hopfield_attn.files import write_text
+from hopfield_attn.checks import printable
+from hopfield_attn.data.json_fields import column_name, read_field, read_number
+from hopfield_attn.files import parse_object, without_nonfinite, write_text
 from hopfield_attn.train.tracking import Track
 
 METRICS_FILE = "metrics.jsonl"
 
 
+def say(console: Console, text: str) -> None:
+    """Prints a line as it is: no part of it is markup, and control characters are spelled out."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The logged steps of a run, in order; empty when there are none."""
-    return read_rows(workdir / METRICS_FILE)
+    """The logged steps of a run, in order; empty when there are none.
+
+    Raises:
+      ValueError: as :func:`read_rows`, and for a row without a loss.
+    """
+    return read_rows(workdir / METRICS_FILE, needed=("step", "loss"))
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file with one a line; none where there is no file.
+def read_rows(path: Path, *, needed: Sequence[str] = ("step",)) -> list[dict[str, Any]]:
+    """The rows of a file with one JSON object a line; none where there is no file.
 
-    A last line that was cut off by a crash is left out.
+    A last line that a crash has cut off is left out.
+
+    Args:
+      path: the file.
+      needed: values that every row has; ``step`` is a count.
+
+    Raises:
+      ValueError: ``FILE:LINE column NAME: reason`` for any other line that is no such row; all its
+        values are numbers or null, and ``loss_hex`` is text.
     """
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            if line.strip():
+                rows.append(_check_row(parse_object(line), needed))
+        except ValueError as error:
+            # Only what comes after the last line feed was cut off.
+            if number < len(lines):
+                raise ValueError(f"{path}:{number} {error}") from None
     return rows
+
+
+def _check_row(row: dict[str, Any], needed: Sequence[str]) -> dict[str, Any]:
+    if read_field(row, "step", int) < 0:
+        raise ValueError(f"column step: expected a count, got {row['step']}")
+    for name in (*needed, *row):
+        if not name.isprintable():
+            raise ValueError(f"column {column_name(name, inside='')}: no name of a value")
+        if name == "loss_hex":
+            read_field(row, name, str)
+        elif row.get(name, 0) is not None:
+            read_number(row, name)
+    return row
 
 
 class Reporter(NamedTuple):
@@ -54,7 +89,7 @@ class Reporter(NamedTuple):
 
     def say(self, text: str) -> None:
         """Prints a line that starts with the title."""
-        self.console.print(f"{self.title}: {text}", highlight=False)
+        say(self.console, f"{self.title}: {text}")
 
 
 class MetricsLog:
@@ -86,10 +121,7 @@ class MetricsLog:
     def write(self, step: int, loss: float, **values: float) -> None:
         """Appends one row."""
         row = {"step": step, "loss": loss, "loss_hex": float(loss).hex(), **values}
-        row = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in row.items()
-        }
+        row = without_nonfinite(row)
         self._rows.append(row)
         try:
             if self._writes:

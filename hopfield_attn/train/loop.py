@@ -15,7 +15,7 @@ from rich.console import Console
 from hopfield_attn.checks import check_count
 from hopfield_attn.data.batches import iterate_batches
 from hopfield_attn.energies.nonlinearities import WITHOUT_ALPHA
-from hopfield_attn.files import write_json
+from hopfield_attn.files import without_nonfinite, write_json
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.checkpoint import Checkpoints
@@ -29,7 +29,8 @@ from hopfield_attn.train.pretrained import start_from_pretrained
 from hopfield_attn.train.processes import Watchdog, any_process, is_writer
 from hopfield_attn.train.profiler import NO_STEPS, traced_steps
 from hopfield_attn.train.program import Program, make_program
-from hopfield_attn.train.run_folder import peak_memory_mib, read_result
+from hopfield_attn.train.run_files import read_result
+from hopfield_attn.train.run_folder import peak_memory_mib
 from hopfield_attn.train.sharding import check_layout, constrain_whole, make_mesh, shard_state
 from hopfield_attn.train.state import ModelDefinition, TrainState, init_state, split_model
 from hopfield_attn.train.tasks import Task
@@ -128,6 +129,7 @@ def train(
                 "peak_memory_mib": round(peak_memory_mib(), 1),
                 "data": task.facts,
             }
+            result = without_nonfinite(result)
             if is_writer():
                 write_json(workdir / "result.json", result)
     interrupt.pass_on()

@@ -13,6 +13,7 @@ from hopfield_attn.models.layers import parse_layers
 from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train.compare import compare_runs
 from hopfield_attn.train.interrupt import InterruptFlag
+from hopfield_attn.train.logging import say
 from hopfield_attn.train.loop import TrainedModel, train
 from hopfield_attn.train.pretrained import adopt_pretrained
 from hopfield_attn.train.processes import ending_together, in_writer, is_writer, writer_first
@@ -58,7 +59,7 @@ def run(
 def _run(
     config: Any, workdir: Path, console: Console, stack: ExitStack, traced: range
 ) -> dict[str, Any]:
-    console.print("Preparing the data …", highlight=False)
+    say(console, "Preparing the data …")
     # The first process trains the tokenizer, and the others find it.
     task = writer_first("task", lambda: make_task(config, workdir))
     heads = config.model.heads
@@ -72,9 +73,9 @@ def _run(
     print_summary(console, task, runs)
     if config.baseline_heads and is_writer():
         picture = compare_runs(workdir, folder, task, runs)
-        console.print(f"Picture: {picture}", highlight=False)
-        console.print(f"Report: {write_report(config, workdir)}", highlight=False)
-    console.print(f"Run folder: {workdir}", highlight=False)
+        say(console, f"Picture: {picture}")
+        say(console, f"Report: {write_report(config, workdir)}")
+    say(console, f"Run folder: {workdir}")
     return runs[heads].result
 
 
@@ -121,10 +122,14 @@ def print_summary(console: Console, task: Task, runs: dict[str, TrainedModel]) -
     for name, scores in first["evaluations"].items():
         for metric in scores:
             values = (r["evaluations"][name][metric] for r in results.values())
-            table.add_row(f"{name} {metric}", *(f"{value:.4f}" for value in values))
+            table.add_row(f"{name} {metric}", *map(_four_digits, values))
     table.add_row("parameters", *(f"{r['num_parameters']:,}" for r in results.values()))
     speeds = (r["tokens_per_second"] for r in results.values())
     table.add_row("tokens/s", *(f"{speed:,.0f}" if speed else "–" for speed in speeds))
     console.print(table)
     for name, value in task.baselines.items():
-        console.print(f"Without a model, {name.replace('_', ' ')}: {value:.4f}", highlight=False)
+        say(console, f"Without a model, {name.replace('_', ' ')}: {value:.4f}")
+
+
+def _four_digits(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"

@@ -7,9 +7,10 @@ from typing import Any
 from rich.console import Console
 
 from hopfield_attn.files import write_json
-from hopfield_attn.models.bert_config import OURS, bert_sizes
+from hopfield_attn.models.bert_config import bert_sizes, own_options
 from hopfield_attn.models.bert_folder import read_bert_config
 from hopfield_attn.models.pretrained import LoadReport, load_weights
+from hopfield_attn.train.logging import say
 from hopfield_attn.train.state import split_model
 
 
@@ -35,9 +36,10 @@ def adopt_pretrained(config: Any) -> None:
         )
     found = read_bert_config(path)
     sizes = bert_sizes(found, source=f"model.pretrained={path}")
-    if found.get(OURS) and config.model.heads == "identity":
+    heads = own_options(found, source=f"model.pretrained={path}").get("layer_heads")
+    if heads and config.model.heads == "identity":
         raise ValueError(
-            f"model.pretrained={path} has non-linear heads ({found[OURS]['layer_heads']}), and "
+            f"model.pretrained={path} has non-linear heads ({heads}), and "
             "model.heads='identity' would leave them out; name the heads of this run"
         )
     config.data.vocab_size = sizes.vocab_size
@@ -70,7 +72,7 @@ def start_from_pretrained(model: Any, path: str, workdir: Path, console: Console
     parts = [f"{len(report.loaded)} tensors from {path}"]
     # α is fresh in a plain BERT, in every layer: one word for all of them.
     parts += [f"{name}: {_kinds(names)}" for name, names in _left(report) if names]
-    console.print(f"Pretrained: {'; '.join(parts)}", highlight=False)
+    say(console, f"Pretrained: {'; '.join(parts)}")
     return split_model(model)[1]
 
 

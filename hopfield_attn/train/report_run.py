@@ -1,6 +1,5 @@
 """The report of a run: one HTML file, from its folder alone."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from hopfield_attn.files import write_text
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
 from hopfield_attn.train.report_heads import head_sections
-from hopfield_attn.train.run_folder import flatten, read_result
+from hopfield_attn.train.run_files import read_result, read_run_config, read_versions
+from hopfield_attn.train.run_folder import flatten
 
 REPORT_FILE = "report.html"
 
@@ -35,6 +35,7 @@ def write_report(
 
     Raises:
       FileNotFoundError: a folder to compare with holds no run.
+      ValueError: a file of a run cannot be read.
     """
     folders = [workdir] + [workdir / "baseline"] * (workdir / "baseline/config.json").is_file()
     folders += [folder for folder in compare if folder not in folders]
@@ -59,22 +60,15 @@ class _Run:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.config = _read(folder / "config.json")
-        versions = folder / "versions.json"
-        self.versions = _read(versions) if versions.is_file() else {}
+        self.config = read_run_config(folder)
+        self.versions = read_versions(folder)
         self.result = read_result(folder) or {}
         self.metrics = read_metrics(folder)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path.parent} holds no run: there is no {path.name}")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _names(folders: Sequence[Path]) -> list[str]:
     """What tells the runs apart: their heads, or with equal heads their folders."""
-    heads = [_read(folder / "config.json")["model"]["heads"] for folder in folders]
+    heads = [read_run_config(folder)["model"]["heads"] for folder in folders]
     if len(set(heads)) == len(heads):
         return heads
     return [f"{k + 1}: {folder.resolve().name}" for k, folder in enumerate(folders)]

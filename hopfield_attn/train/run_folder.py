@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+import reprlib
 import resource
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import jax
 
-from hopfield_attn.files import write_json
+from hopfield_attn.data.json_fields import column_name
+from hopfield_attn.files import read_json, write_json
 from hopfield_attn.train.logging import read_metrics
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
@@ -43,20 +45,14 @@ def holds_run(workdir: Path, config: Any) -> bool:
     """Whether ``workdir`` holds the run of ``config``, begun or finished; changes nothing.
 
     Raises:
-      ValueError: if it holds a run with another config; the message names the keys.
+      ValueError: if it holds a run with another config, and the message names the keys; or a file
+        of it cannot be read.
     """
     path = workdir / "config.json"
     if not path.is_file() or not _has_steps(workdir):
         return False
-    old, new = json.loads(path.read_text(encoding="utf-8")), json.loads(config.to_json())
-    _check_same(old, new, workdir)
+    _check_same(read_json(path), json.loads(config.to_json()), workdir)
     return True
-
-
-def read_result(workdir: Path) -> dict[str, Any] | None:
-    """The result of a finished run, or ``None``."""
-    path = workdir / "result.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def versions() -> dict[str, Any]:
@@ -88,7 +84,8 @@ def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None
         for tree in (old, new)
     )
     changed = [
-        f"{key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} asked for"
+        f"{column_name(key, inside='')}: {reprlib.repr(before.get(key, 'absent'))} there, "
+        f"{reprlib.repr(after.get(key, 'absent'))} asked for"
         for key in sorted(before.keys() | after.keys())
         if before.get(key, "absent") != after.get(key, "absent")
     ]

@@ -6,6 +6,8 @@ import pytest
 from hopfield_attn.data.glue_hub import HUB_COLUMNS, read_glue_hub
 from hopfield_attn.data.glue_tasks import GLUE_TASKS, Example
 
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
 
 @pytest.fixture
 def hub(monkeypatch):
@@ -25,20 +27,40 @@ def hub(monkeypatch):
 @pytest.mark.parametrize("task", GLUE_TASKS)
 def test_every_task_and_split_is_read_with_its_columns(hub, task):
     for split in GLUE_TASKS[task].splits:
-        (example,) = read_glue_hub("nyu-mll/glue", task, split, revision="abc")
+        (example,) = read_glue_hub("nyu-mll/glue", task, split, revision=COMMIT)
         second = "two" if GLUE_TASKS[task].sentence2 else None
         assert example == Example("one", second, None if split.startswith("test") else 1)
-        assert hub[-1] == ("nyu-mll/glue", task, split.replace("dev", "validation"), "abc")
+        assert hub[-1] == ("nyu-mll/glue", task, split.replace("dev", "validation"), COMMIT)
 
 
-def test_a_label_out_of_range_is_refused(hub, monkeypatch):
-    rows = [{"sentence": "a", "label": 0}, {"sentence": "b", "label": 2}]
-    monkeypatch.setattr(sys.modules["datasets"], "load_dataset", lambda *a, **k: rows)
-    with pytest.raises(ValueError, match="sst2 row 1: label must be below 2, got 2"):
-        read_glue_hub("nyu-mll/glue", "sst2", "train")
+@pytest.mark.parametrize(
+    ("task", "row", "reason"),
+    [
+        ("sst2", {"sentence": "b", "label": 2}, "label must be below 2, got 2"),
+        ("sst2", {"text": "b", "label": 0}, r"column sentence: missing; the row has \['text', "),
+        ("sst2", {"sentence": None, "label": 0}, "column sentence: expected text, got null"),
+        (
+            "stsb",
+            {"sentence1": "a", "sentence2": "b", "label": float("nan")},
+            "column label: expected a finite number, got nan",
+        ),
+    ],
+)
+def test_a_row_that_is_no_example_is_refused(task, row, reason, hub, monkeypatch):
+    good = {"sentence": "a", "sentence1": "a", "sentence2": "b", "label": 0}
+    monkeypatch.setattr(sys.modules["datasets"], "load_dataset", lambda *a, **k: [good, row])
+    with pytest.raises(ValueError, match=f"{task} row 1: {reason}"):
+        read_glue_hub("nyu-mll/glue", task, "train", revision=COMMIT)
 
 
 def test_without_the_library_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ModuleNotFoundError, match="HOPFIELD_EXTRAS=hf"):
-        read_glue_hub("nyu-mll/glue", "sst2", "dev")
+        read_glue_hub("nyu-mll/glue", "sst2", "dev", revision=COMMIT)
+
+
+@pytest.mark.parametrize("revision", ["", "main", "v1.0", "0123456", COMMIT.upper(), COMMIT + "0"])
+def test_what_is_no_commit_is_refused_before_anything_is_read(hub, revision):
+    with pytest.raises(ValueError, match=r"data.revision must be the commit of nyu-mll/glue"):
+        read_glue_hub("nyu-mll/glue", "sst2", "dev", revision=revision)
+    assert hub == []

@@ -121,6 +121,11 @@ def test_failed_save_leaves_the_older_file(tokenizer, tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def with_ids(*ids: int) -> str:
+    vocabulary = dict(zip((*SPECIAL_TOKENS, "a"), ids, strict=True))
+    return Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]")).to_str()
+
+
 def without_specials() -> str:
     return Tokenizer(models.BPE(vocab={"[PAD]": 0, "[CLS]": 1}, merges=[])).to_str()
 
@@ -129,6 +134,7 @@ BAD_FILES = {
     "empty": ("", "not a tokenizer.json"),
     "cut": ('{"version": "1.0", "trunc', "not a tokenizer.json"),
     "other": ('{"layers": 6}', "not a tokenizer.json"),
+    "gap": (with_ids(0, 1, 2, 3, 4, 6), "6 tokens must have the ids 0 to 5, each once"),
     "bare": (without_specials(), r"lacks the special tokens \['\[UNK\]', '\[SEP\]', '\[MASK\]'\]"),
 }
 

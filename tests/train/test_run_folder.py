@@ -12,7 +12,8 @@ from configs.defaults import get_defaults
 from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.train import loop, program
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.run_folder import PACKAGES, open_run_folder, read_result, versions
+from hopfield_attn.train.run_files import read_result
+from hopfield_attn.train.run_folder import PACKAGES, open_run_folder, versions
 from hopfield_attn.train.tasks.task import run_tokenizer
 
 

@@ -12,10 +12,11 @@ DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 2", "1 3")
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 92, 160, 14, 46
 _MAX_POINTS = 400
+_LARGEST = 1e100
 
 
 class Line(NamedTuple):
-    """A labelled curve: x and y of equal length; points that are not finite are left out."""
+    """A labelled curve: x and y of equal length; points that no axis can hold are left out."""
 
     label: str
     x: Sequence[float]
@@ -92,7 +93,7 @@ def _thin(line: Line) -> Line:
     pairs = [
         (float(a), float(b))
         for a, b in zip(line.x, line.y, strict=True)
-        if a is not None and b is not None and math.isfinite(a) and math.isfinite(b)
+        if a is not None and b is not None and abs(a) < _LARGEST and abs(b) < _LARGEST
     ]
     every = max(1, math.ceil(len(pairs) / _MAX_POINTS))
     # The last point stays: the label stands beside it.

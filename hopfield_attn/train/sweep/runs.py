@@ -8,7 +8,8 @@ from typing import Any
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config
 from hopfield_attn.train.main import check_heads
-from hopfield_attn.train.run_folder import holds_run, read_result
+from hopfield_attn.train.run_files import read_result
+from hopfield_attn.train.run_folder import holds_run
 from hopfield_attn.train.sweep.grid import SEED, run_name
 from hopfield_attn.train.sweep.summary import SweepRun
 

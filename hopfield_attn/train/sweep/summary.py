@@ -96,14 +96,19 @@ def mean_and_error(values: Sequence[float]) -> dict[str, float | int | None]:
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """The held-out metrics of a result by "set metric".
+    """The held-out metrics of a result by "set metric"; one that was not finite is left out.
 
     Example:
       >>> metrics_of({"evaluations": {"test": {"accuracy": 0.5, "loss": 2.0}}})
       {'test accuracy': 0.5, 'test loss': 2.0}
     """
     evaluations = result["evaluations"]
-    return {f"{name} {m}": value for name in evaluations for m, value in evaluations[name].items()}
+    return {
+        f"{name} {metric}": value
+        for name, scores in evaluations.items()
+        for metric, value in scores.items()
+        if value is not None
+    }
 
 
 def _figures(run: SweepRun) -> dict[str, Any]:

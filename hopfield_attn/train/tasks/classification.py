@@ -9,7 +9,8 @@ from flax import nnx
 from hopfield_attn.checks import check_choice
 from hopfield_attn.data import glue, glue_encoding
 from hopfield_attn.data.batches import make_batches
-from hopfield_attn.data.glue_hub import HUB_PREFIX, read_glue_hub
+from hopfield_attn.data.glue_hub import read_glue_hub
+from hopfield_attn.data.hub import HUB_PREFIX
 from hopfield_attn.data.length_groups import make_length_batches
 from hopfield_attn.data.source import ArraySource
 from hopfield_attn.models.registry import make_classifier
@@ -99,7 +100,7 @@ def read_split(data: Any, split: str) -> tuple[list[glue.Example], list[str]]:
         )
     if data.dir.startswith(HUB_PREFIX):
         repository = data.dir.removeprefix(HUB_PREFIX)
-        return read_glue_hub(repository, data.task, split, revision=data.revision or None), []
+        return read_glue_hub(repository, data.task, split, revision=data.revision), []
     return glue.read_glue(data.dir, data.task, split, max_bad_rows=data.max_bad_rows)
 
 

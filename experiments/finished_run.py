@@ -1,0 +1,54 @@
+"""What the experiments read from the folder of a finished run."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hopfield_attn.data.json_fields import read_field, read_number
+from hopfield_attn.train.run_files import read_result, read_run_config, read_versions
+
+
+class FinishedRun(NamedTuple):
+    """A run folder's files."""
+
+    folder: Path
+    config: dict[str, Any]
+    result: dict[str, Any]
+    versions: dict[str, Any]
+
+    def metric(self, split: str, name: str) -> float:
+        """A held-out metric.
+
+        Raises:
+          ValueError: the run has none of that name, or it was not finite.
+        """
+        try:
+            scores = read_field(self.result["evaluations"], split, dict, inside="evaluations")
+            return read_number(scores, name, inside=f"evaluations.{split}")
+        except ValueError as error:
+            raise ValueError(f"{self.folder / 'result.json'} {error}") from None
+
+    @property
+    def task(self) -> str:
+        """The name of what it was trained on, as it may stand in a file's name.
+
+        Raises:
+          ValueError: it is no name.
+        """
+        config = self.config
+        task: str = config["data"]["task"] if config["task"] == "glue" else config["task"]
+        if not task.isidentifier():
+            raise ValueError(f"{self.folder / 'config.json'} has a task that is no name: {task!r}")
+        return task
+
+
+def read_finished(folder: Path) -> FinishedRun:
+    """Reads config, result and versions.
+
+    Raises:
+      FileNotFoundError: the folder holds no run, or one that is not finished.
+      ValueError: a file cannot be read.
+    """
+    config, result = read_run_config(folder), read_result(folder)
+    if result is None:
+        raise FileNotFoundError(f"{folder} holds no finished run: there is no result.json")
+    return FinishedRun(folder, config, result, read_versions(folder))
