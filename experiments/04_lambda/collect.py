@@ -26,6 +26,7 @@ RESULTS = HERE / "results"
 FIGURE = HERE / "lambda.png"
 LINEAR, AUTO = "linear", "auto"
 TITLES = {"match3": "Match-3", "retrieval": "pattern retrieval"}
+SEEDS_ASKED, NUM_SETTINGS = 5, 9
 LARGE = 3.0
 """λ from which on the exponents are fitted."""
 FIGURES = ("energy_drop", "attention_distance", "unconverged", "abs_alpha")
@@ -296,6 +297,10 @@ def tables() -> str:
     parts += [task_table(task, runs) for task in TITLES if (runs := read_runs(task))]
     if not parts:
         return "Not run yet."
+    done = sum(len(read_runs(task)) for task in TITLES)
+    total = len(TITLES) * SEEDS_ASKED * NUM_SETTINGS
+    if done < total:
+        parts.insert(0, f"**{done} of {total} training runs are there.**")
     return "\n\n".join([*parts, f"![Distance and accuracy over λ]({FIGURE.name})"])
 
 
