@@ -36,16 +36,14 @@ def collect(folder: Path) -> None:
     """Adds to results/TASK.json what the runs below ``folder`` found, the failed ones by name."""
     for task in TITLES:
         rows = {(row["lam"], row["seed"]): row for row in read_runs(task)}
+        found = {path.parent: "" for path in folder.glob(f"{task}-*/*/result.json")}
         for path in folder.glob(f"{task}-*/sweep.json"):
-            sweep = json.loads(path.read_text(encoding="utf-8"))
-            failures = {
-                run["name"]: run["reason"]
-                for run in sweep["missing"]
-                if run["reason"].startswith("exit code")
-            }
-            for name in [run["name"] for run in sweep["runs"]] + list(failures):
-                row = read_run(path.parent / name, failures.get(name, ""))
-                rows[row["lam"], row["seed"]] = row
+            for run in json.loads(path.read_text(encoding="utf-8"))["missing"]:
+                if run["reason"].startswith("exit code"):
+                    found[path.parent / run["name"]] = run["reason"]
+        for run_folder, failure in found.items():
+            row = read_run(run_folder, failure)
+            rows[row["lam"], row["seed"]] = row
         if rows:
             RESULTS.mkdir(exist_ok=True)
             ordered = sorted(rows.values(), key=lambda row: (order_of(row["lam"]), row["seed"]))
@@ -277,7 +275,8 @@ def draw_accuracy(axes: Axes, task: str, runs: list[Run]) -> None:
     if groups.get(LINEAR):
         mean, error = _mean_and_error(groups[LINEAR])
         axes.axhspan(mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
-        axes.text(x[-1], mean, " linear", color=color, fontsize=7, va="center")
+        axes.axhline(mean, color=color, linestyle="--", linewidth=0.8)
+        axes.text(x[0], mean, f"{TITLES[task]}, linear", color=color, fontsize=7, va="bottom")
     if groups.get(AUTO):
         mean, error = _mean_and_error(groups[AUTO])
         axes.errorbar([x[0] * 0.75], [mean], [error], marker="*", markersize=9, color=color)
