@@ -94,6 +94,7 @@ def test_table_has_every_figure_of_a_setting(tmp_path):
     assert matplotlib.image.imread(tmp_path / "accuracy.png").shape[1] > 800
 
 
+@pytest.mark.slow
 def test_smoke_run_is_read(tmp_path, monkeypatch):
     config = get_config("task=retrieval,smoke")
     config.model.heads = "quadratic"

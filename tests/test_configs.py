@@ -187,7 +187,13 @@ def test_defaults_are_fresh_every_time():
         config.model.step_size = "fast"
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+# CI runs the quickstart's as a command.
+LONG = ("quickstart", "mlm")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in CONFIGS]
+)
 def test_smoke_variant_trains_for_real(name, glue_folder, question_folder, tmp_path):
     config = get(name, "smoke")
     if config.task == "glue":

@@ -56,6 +56,7 @@ def assert_same_losses(found, expected):
     assert found["num_step_programs"] == 1
 
 
+@pytest.mark.slow
 def test_split_heads_sequences_and_parameters_give_the_losses_of_one_device():
     (one,) = run_layouts(ONE, num_devices=1)
     layouts = (
