@@ -138,8 +138,8 @@ def per_head(solve: Callable[[HeadInputs, DescentOptions], Array]) -> Implementa
 def solve_heads(solve: Callable[[HeadInputs], Any], call: Call, options: DescentOptions) -> Any:
     """``solve`` for every head of every example: leading axes (b, h) on every result."""
     inputs = make_inputs(call, dropout_rate=options.dropout_rate)
-    cells = inputs.query.shape[1] * inputs.key.shape[1]
-    return map_heads(solve, inputs, cells=cells)
+    n, m = call.query.shape[1], call.key.shape[1]
+    return map_heads(solve, inputs, cells=n * m)
 
 
 def make_inputs(call: Call, *, dropout_rate: float) -> HeadInputs:

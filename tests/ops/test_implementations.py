@@ -272,3 +272,19 @@ def test_memory_does_not_grow_with_the_steps_of_implicit_gradients(implementatio
 
     assert temporaries("implicit", 4) == temporaries("implicit", 40)
     assert temporaries("unrolled", 4) < temporaries("unrolled", 40)
+
+
+@pytest.mark.parametrize("implementation", ["primal", "blockwise", "autodiff"])
+def test_large_heads_on_a_cpu_go_one_after_the_other(implementation):
+    n, h = 512, 8
+    q = jnp.zeros((1, n, h, 4), jnp.float32)
+    solve = functools.partial(
+        nonlinear_attention,
+        nonlinearity=nonlinearities.quadratic(jnp.float32(0.1)),
+        lam=1.0,
+        num_steps=2,
+        implementation=implementation,
+    )
+    compiled = jax.jit(solve).lower(q, q, q).compile()
+    weights_of_all_heads = 4 * h * n * n
+    assert compiled.memory_analysis().temp_size_in_bytes < weights_of_all_heads
