@@ -1,5 +1,7 @@
-"""The generated parts of a page, written or checked."""
+"""The generated parts of a page, and the command line of the scripts that write them."""
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from hopfield_attn.files import replace_generated, write_text
@@ -19,3 +21,45 @@ def update_page(path: Path, parts: dict[str, str], *, check: bool) -> int:
         return int(updated != text)
     write_text(path, updated)
     return 0
+
+
+def run_collector(
+    arguments: list[str],
+    *,
+    description: str | None,
+    readme: Path,
+    parts: Callable[[], dict[str, str]],
+    collect: Callable[[Path], None] | None = None,
+    draw: Callable[[], None] | None = None,
+) -> int:
+    """The main of a collect.py: adds what folders hold to results/, then writes the README.
+
+    Args:
+      arguments: of the command line: folders, or ``--check``.
+      description: for ``--help``: the docstring of the script.
+      readme: the page.
+      parts: makes the generated parts of the page from results/.
+      collect: adds what a folder holds to results/; without it no folder is taken.
+      draw: makes the figures from results/.
+
+    Returns:
+      The exit code: 1 if ``--check`` finds the page stale.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if collect:
+        parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="of runs")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
+    options = parser.parse_args(arguments)
+    folders = options.folders if collect else []
+    if options.check and folders:
+        parser.error("--check writes nothing: give it no folder")
+    for folder in folders:
+        if not folder.is_dir():
+            parser.error(f"expected a folder of runs; there is none at {folder}")
+    for folder in folders:
+        collect(folder)
+    if draw and not options.check:
+        draw()
+    return update_page(readme, parts(), check=options.check)

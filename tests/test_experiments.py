@@ -1,5 +1,6 @@
 """The tables of an experiment's README are those of its results."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,19 @@ def test_an_experiment_says_what_was_asked_expected_done_and_found(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     for heading in ("Question", "Prediction", "Command", "Result", "Conclusion"):
         assert f"## {heading}" in text
+
+
+@pytest.mark.parametrize("folder", [s.parent for s in SCRIPTS], ids=lambda path: path.name)
+def test_every_picture_is_on_the_page(folder):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    shown = {folder / name for name in re.findall(r"\]\(([^)]+\.png)\)", text)}
+    assert shown == set(folder.rglob("*.png"))
+
+
+def test_a_script_that_collects_wants_folders_that_exist(tmp_path):
+    command = [sys.executable, SCRIPTS[0], tmp_path / "none"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and f"there is none at {tmp_path / 'none'}" in done.stderr
 
 
 def test_the_ledger_is_made_from_the_results():

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from experiments.finished_run import read_finished
-from experiments.page import update_page
+from experiments.page import run_collector
 from experiments.seeds import over_seeds
 from hopfield_attn.files import write_json
 
@@ -94,10 +94,13 @@ def ledger_row() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    check = "--check" in arguments
-    for run in (argument for argument in arguments if argument != "--check"):
-        collect(Path(run))
-    return update_page(README, {"tables": tables()}, check=check)
+    return run_collector(
+        arguments,
+        description=__doc__,
+        readme=README,
+        parts=lambda: {"tables": tables()},
+        collect=collect,
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 from scipy import stats
 
 from experiments.finished_run import read_finished
-from experiments.page import update_page
+from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
 
@@ -201,6 +201,8 @@ def ledger_row() -> str:
 def draw() -> None:
     """Writes the figure: paired differences by task and model, 95 % intervals of one comparison."""
     results = read_results()
+    if not results:
+        return
     figure, axes = plt.subplots(1, len(results), figsize=(3 * len(results) + 1.5, 3.2), sharey=True)
     for ax, (task, arms) in zip(figure.axes, results.items(), strict=True):
         for position, arm in enumerate(ARMS[1:]):
@@ -228,13 +230,14 @@ def draw() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    check = "--check" in arguments
-    for folder in (argument for argument in arguments if argument != "--check"):
-        collect(Path(folder))
-    code = update_page(README, {"tables": tables()}, check=check)
-    if not check and read_results():
-        draw()
-    return code
+    return run_collector(
+        arguments,
+        description=__doc__,
+        readme=README,
+        parts=lambda: {"tables": tables()},
+        collect=collect,
+        draw=draw,
+    )
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ import re
 import sys
 from pathlib import Path
 
+from experiments.page import run_collector
 from hopfield_attn.benchmark.machine import title_of
 from hopfield_attn.benchmark.plots import draw_profile, pictures_of
 from hopfield_attn.benchmark.summary import AUTO, markdown
-from hopfield_attn.files import replace_generated, write_json, write_text
+from hopfield_attn.files import write_json
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -54,10 +55,6 @@ def profiles() -> dict[str, dict]:
     """Name → profile, of everything in results/."""
     paths = sorted(set((HERE / "results").glob("*.json")) - set(FLOORS))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-
-
-def picture_names(name: str, profile: dict) -> list[str]:
-    return [f"{name}_{picture}.png" for picture in pictures_of(profile["cells"])]
 
 
 def part(name: str, profile: dict) -> str:
@@ -142,21 +139,14 @@ def draw() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    check = "--check" in arguments
-    for folder in (argument for argument in arguments if argument != "--check"):
-        collect(Path(folder))
-    text = README.read_text(encoding="utf-8")
-    updated = replace_generated(text, "tables", tables())
-    updated = replace_generated(updated, "floor", floor_tables())
-    if check:
-        expected = {
-            file for name, found in profiles().items() for file in picture_names(name, found)
-        }
-        return int(updated != text or expected != {path.name for path in PICTURES.glob("*.png")})
-    if profiles():
-        draw()
-    write_text(README, updated)
-    return 0
+    return run_collector(
+        arguments,
+        description=__doc__,
+        readme=README,
+        parts=lambda: {"tables": tables(), "floor": floor_tables()},
+        collect=collect,
+        draw=draw,
+    )
 
 
 if __name__ == "__main__":

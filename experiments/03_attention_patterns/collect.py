@@ -14,7 +14,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from experiments.curves import at_equal_time, differences
-from experiments.page import update_page
+from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
 
@@ -156,16 +156,27 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
     figure.savefig(path)
 
 
-def main(arguments: list[str]) -> int:
-    check = "--check" in arguments
-    for runs in (argument for argument in arguments if argument != "--check"):
-        collect(Path(runs))
-    results = read_results()
-    tables = "\n\n".join(table(task, runs) for task, runs in results.items())
-    code = update_page(README, {"tables": tables or "Not run yet."}, check=check)
-    if results and not check:
+def tables() -> str:
+    """What stands between the marks of the README."""
+    parts = [table(task, runs) for task, runs in read_results().items()]
+    return "\n\n".join(parts) or "Not run yet."
+
+
+def draw_results() -> None:
+    """Writes accuracy.png."""
+    if results := read_results():
         draw(results, HERE / "accuracy.png")
-    return code
+
+
+def main(arguments: list[str]) -> int:
+    return run_collector(
+        arguments,
+        description=__doc__,
+        readme=README,
+        parts=lambda: {"tables": tables()},
+        collect=collect,
+        draw=draw_results,
+    )
 
 
 if __name__ == "__main__":

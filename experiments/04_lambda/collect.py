@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.curves import Run, at_equal_time, differences, read_curve
-from experiments.page import update_page
+from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
 
@@ -225,6 +225,8 @@ def _layer_mean(runs: dict[int, Run], figure: str) -> str:
 
 def draw() -> None:
     """Writes the figure: distance and accuracy over λ."""
+    if not read_heads() and not any(map(read_runs, TITLES)):
+        return
     figure = Figure(figsize=(10, 4), layout="constrained", dpi=130)
     left, right = figure.subplots(1, 2)
     draw_distances(left, read_heads())
@@ -326,12 +328,14 @@ def ledger_row() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    check = "--check" in arguments
-    for runs in (argument for argument in arguments if argument != "--check"):
-        collect(Path(runs))
-    if not check and (read_heads() or any(map(read_runs, TITLES))):
-        draw()
-    return update_page(README, {"tables": tables()}, check=check)
+    return run_collector(
+        arguments,
+        description=__doc__,
+        readme=README,
+        parts=lambda: {"tables": tables()},
+        collect=collect,
+        draw=draw,
+    )
 
 
 if __name__ == "__main__":

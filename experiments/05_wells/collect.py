@@ -9,7 +9,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from experiments.page import update_page
+from experiments.page import run_collector
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -109,7 +109,12 @@ def ledger_row() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    return update_page(README, {"tables": tables()}, check="--check" in arguments)
+    return run_collector(
+        arguments,
+        description=__doc__,
+        readme=README,
+        parts=lambda: {"tables": tables()},
+    )
 
 
 if __name__ == "__main__":
