@@ -174,16 +174,25 @@ def _what_ran(runs: dict[str, _Run]) -> Section:
     differing = [row for row in rows if len(set(row[1:])) > 1]
     first = next(iter(runs.values()))
     versions = [[name, _plain(value)] for name, value in first.versions.items()]
-    folders = [[name, run.folder.name, _plain(run.config["seed"])] for name, run in runs.items()]
-    parts = [table(["run", "folder", "seed"], folders)]
+    folders = [
+        [name, run.folder.name, _plain(run.config["seed"]), _commit(run.versions)]
+        for name, run in runs.items()
+    ]
+    parts = [table(["run", "folder", "seed", "commit"], folders)]
     if differing:
         parts += [element("h3", "What differs"), table(["config key", *runs], differing)]
     whole = table(["config key", *runs], rows)
     parts.append(element("details", element("summary", "The whole config"), whole))
     listed = table(["", "version"], versions)
-    parts.append(element("details", element("summary", "Versions and devices"), listed))
+    parts.append(element("details", element("summary", "Commit, versions and devices"), listed))
     lead = "The folder's config.json runs it again: scripts/train --config=RUN/config.json."
     return Section("What was run", lead, join(parts))
+
+
+def _commit(versions: dict[str, Any]) -> str:
+    """The commit of a run, short enough for a telephone."""
+    digits, _, rest = _plain(versions.get("commit", "–")).partition(" ")
+    return f"{digits[:12]} {rest}".strip()
 
 
 def _plain(value: Any) -> str:

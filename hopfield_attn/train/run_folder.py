@@ -14,6 +14,7 @@ import jax
 from hopfield_attn.data.json_fields import column_name
 from hopfield_attn.files import read_json, write_json
 from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.source_commit import source_commit
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
 FREE_KEYS = ("mesh.", "train.watchdog_seconds", "train.peak_flops", "train.energy_every")
@@ -56,8 +57,9 @@ def holds_run(workdir: Path, config: Any) -> bool:
 
 
 def versions() -> dict[str, Any]:
-    """Versions of Python and of the packages that the figures depend on, and the devices."""
+    """The commit, versions of Python and of the packages that figures depend on, and devices."""
     return {
+        "commit": source_commit() or "not a checkout",
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [str(device.device_kind) for device in jax.devices()],

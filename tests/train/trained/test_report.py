@@ -11,6 +11,7 @@ import pytest
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
 from hopfield_attn.train.report_run import REPORT_FILE, write_report
+from hopfield_attn.train.run_files import read_versions
 from hopfield_attn.train.trace_text import head_trace
 from hopfield_attn.train.trained import load_run
 from scripts.report import main
@@ -62,6 +63,8 @@ def test_the_report_has_every_part(report, run):
     # Both runs, and what tells them apart.
     assert "identity:1,log_cosh:1" in report
     assert "What differs" in report
+    commit = read_versions(run.folder)["commit"]
+    assert commit == "not a checkout" or commit[:12] in report
     # The wells of a convex head.
     assert "One well: 100% of 32 starts" in report
 
