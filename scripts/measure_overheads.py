@@ -1,6 +1,6 @@
 """Measures what the safety of a run costs, each part against the same without it, in turns.
 
-  python scripts/measure_overheads.py            # measures, then writes the table
+  python scripts/measure_overheads.py            # measures (half an hour), then writes the table
   python scripts/measure_overheads.py --table    # the table only, from the last measurement
   python scripts/measure_overheads.py --smoke    # tiny sizes, to see that it runs; writes nothing
 
