@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from hopfield_attn.checks import check_at_least
+from hopfield_attn.files import write_text
 from hopfield_attn.train.interrupt import Interrupted
 
 AUTO = "auto"
@@ -154,7 +155,7 @@ def ending_together(workdir: Path) -> Iterator[None]:
         traceback.print_exc()
         text = f"process {jax.process_index()}: {type(error).__name__}: {error}"
         with contextlib.suppress(OSError):
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
         print(f"error: {text}", file=sys.stderr, flush=True)
         os._exit(1)
     finally:
