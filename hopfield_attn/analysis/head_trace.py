@@ -55,6 +55,7 @@ def trace_heads(
     heads: Sequence[tuple[int, int]],
     *,
     tokens: Sequence[str] | None = None,
+    token_types: Sequence[int] | None = None,
     num_eigenvalues: int = 16,
 ) -> list[HeadTrace]:
     """Runs an encoder on one sequence without padding, and follows some of its heads.
@@ -64,6 +65,7 @@ def trace_heads(
       token_ids: n ids, the special ones included.
       heads: (layer, head) pairs, counted from 0.
       tokens: the n tokens as text; ``None``: the ids.
+      token_types: n segment ids; ``None``: all 0.
       num_eigenvalues: of the Hessian at the end, as of
         :func:`hopfield_attn.analysis.diagnostics.diagnose_head`.
 
@@ -75,12 +77,15 @@ def trace_heads(
     """
     check_count(1, num_tokens=len(token_ids))
     names = tuple(str(token) for token in (token_ids if tokens is None else tokens))
-    check_shape("tokens", jnp.zeros(len(names)), (len(token_ids),), "number of token_ids")
+    for name, values in (("tokens", names), ("token_types", token_types)):
+        if values is not None:
+            check_shape(name, jnp.zeros(len(values)), (len(token_ids),), "number of token_ids")
     for chosen, head in heads:
         _check_index("layer", chosen, len(encoder.layers))
         _check_index("head", head, encoder.layers[chosen].attention.num_heads)
     found: dict[tuple[int, int], HeadTrace] = {}
-    x = encoder.embed(jnp.asarray(token_ids)[None])
+    types = None if token_types is None else jnp.asarray(token_types)[None]
+    x = encoder.embed(jnp.asarray(token_ids)[None], types)
     for index, block in enumerate(list(encoder.layers)[: 1 + max(k for k, _ in heads)]):
         wanted = [head for k, head in heads if k == index]
         if wanted:

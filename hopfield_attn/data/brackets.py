@@ -7,7 +7,7 @@ import numpy as np
 
 from hopfield_attn.checks import check_choice
 from hopfield_attn.data.source import Element
-from hopfield_attn.data.synthetic import mark_sources, query_example
+from hopfield_attn.data.synthetic import mark_sources, name_token, query_example
 from hopfield_attn.data.tokenizer import CLS_ID, NUM_SPECIAL
 
 ANSWERS = ("type", "position")
@@ -87,6 +87,11 @@ class BracketsTask:
             "nearest_accuracy": adjacent + lucky,
             "best_accuracy": 1.0,
         }
+
+    def token_name(self, token_id: int) -> str:
+        """Names opening brackets ``(0``, ``(1``, … by their type, and the closing one ``)``."""
+        is_closing = token_id == NUM_SPECIAL
+        return ")" if is_closing else name_token(token_id, {"(": NUM_SPECIAL + 1})
 
     def draw(self, rng: np.random.Generator) -> Element:
         """Draws one example."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hopfield_attn.data.source import Element
-from hopfield_attn.data.synthetic import mark_sources, query_example
+from hopfield_attn.data.synthetic import mark_sources, name_token, query_example
 from hopfield_attn.data.tokenizer import CLS_ID, NUM_SPECIAL, SEP_ID
 from hopfield_attn.data.uniform_draws import expected_largest_count
 
@@ -85,6 +85,10 @@ class InductionTask:
             "orderless_accuracy": largest / num_others,
             "best_accuracy": 1.0,
         }
+
+    def token_name(self, token_id: int) -> str:
+        """Names symbols ``s0``, ``s1``, …."""
+        return name_token(token_id, {"s": NUM_SPECIAL})
 
     def draw(self, rng: np.random.Generator) -> Element:
         """Draws one example."""

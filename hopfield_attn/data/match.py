@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hopfield_attn.data.source import Element
-from hopfield_attn.data.synthetic import query_example
+from hopfield_attn.data.synthetic import name_token, query_example
 from hopfield_attn.data.tokenizer import CLS_ID, NUM_SPECIAL
 from hopfield_attn.data.uniform_draws import convolution_power, poisson_probabilities
 
@@ -95,6 +95,10 @@ class MatchTask:
             "own_token_accuracy": float(np.mean(np.maximum(shares, 1 - shares))),
             "best_accuracy": 1.0,
         }
+
+    def token_name(self, token_id: int) -> str:
+        """Names a token by its number."""
+        return name_token(token_id, {"": NUM_SPECIAL})
 
     def draw(self, rng: np.random.Generator) -> Element:
         """Draws one example."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hopfield_attn.data.source import Element
-from hopfield_attn.data.synthetic import mark_sources, query_example
+from hopfield_attn.data.synthetic import mark_sources, name_token, query_example
 from hopfield_attn.data.tokenizer import CLS_ID, NUM_SPECIAL, SEP_ID
 from hopfield_attn.data.uniform_draws import expected_largest_count
 
@@ -92,6 +92,10 @@ class RecallTask:
             "keyless_accuracy": largest / self.num_pairs,
             "best_accuracy": 1.0,
         }
+
+    def token_name(self, token_id: int) -> str:
+        """Names keys ``k0``, ``k1``, … and values ``v0``, ``v1``, …."""
+        return name_token(token_id, {"k": NUM_SPECIAL, "v": self.first_value_id})
 
     def draw(self, rng: np.random.Generator) -> Element:
         """Draws one example."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from hopfield_attn.checks import check_choice
 from hopfield_attn.data.source import Element
-from hopfield_attn.data.synthetic import query_example
+from hopfield_attn.data.synthetic import name_token, query_example
 from hopfield_attn.data.tokenizer import CLS_ID, NUM_SPECIAL, SEP_ID
 
 ANSWERS = ("symbols", "pattern")
@@ -93,6 +93,10 @@ class RetrievalTask:
             "copy_accuracy": self._kept_probability,
             "best_accuracy": self._simulated_symbol_accuracy(),
         }
+
+    def token_name(self, token_id: int) -> str:
+        """Names symbols ``s0``, ``s1``, …."""
+        return name_token(token_id, {"s": NUM_SPECIAL})
 
     def draw(self, rng: np.random.Generator) -> Element:
         """Draws one example."""

@@ -7,12 +7,14 @@ the example was made from them. Attention can be held against them
 """
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from hopfield_attn.data.source import Element
+from hopfield_attn.data.tokenizer import NUM_SPECIAL, SPECIAL_TOKENS
 
 
 @runtime_checkable
@@ -39,6 +41,9 @@ class SyntheticTask(Protocol):
         answer from the whole sequence; between them stand those of the cheats: answers that leave
         out what the task is about.
         """
+
+    def token_name(self, token_id: int) -> str:
+        """A token as a reader knows it, such as ``k3`` for the third key."""
 
     def draw(self, rng: np.random.Generator) -> Element:
         """Draws one example, as :func:`query_example` makes it."""
@@ -127,6 +132,24 @@ def query_example(
         "labels": np.asarray(labels, np.int32),
         "sources": np.asarray(sources, np.bool_),
     }
+
+
+def name_token(token_id: int, letters: Mapping[str, int]) -> str:
+    """Names a token by its kind and its number in it; special tokens by their names.
+
+    Args:
+      token_id: the id.
+      letters: letter of a kind → its first id, in the order of the ids.
+
+    Example:
+      >>> [name_token(k, {"k": 5, "v": 15}) for k in (2, 5, 14, 17)]
+      ['[CLS]', 'k0', 'k9', 'v2']
+    """
+    name = SPECIAL_TOKENS[token_id] if token_id < NUM_SPECIAL else str(token_id)
+    for letter, first in letters.items():
+        if token_id >= first:
+            name = f"{letter}{token_id - first}"
+    return name
 
 
 def mark_sources(places: np.ndarray, *, length: int) -> np.ndarray:

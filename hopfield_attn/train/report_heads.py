@@ -9,12 +9,13 @@ import numpy as np
 
 from hopfield_attn.analysis.head_trace import HeadTrace
 from hopfield_attn.analysis.head_wells import head_wells
-from hopfield_attn.analysis.report.attention_view import attention_view
+from hopfield_attn.analysis.report.attention_view import Queries, attention_view
 from hopfield_attn.analysis.report.line_chart import Line, line_chart
 from hopfield_attn.analysis.report.markup import Markup, element, join, number, png_figure, table
 from hopfield_attn.analysis.report.page import Section
 from hopfield_attn.analysis.well_plot import describe_wells, draw_wells
 from hopfield_attn.energies.regimes import REGIME_NAMES
+from hopfield_attn.train.trace_example import ExampleTraces, example_traces
 from hopfield_attn.train.trace_text import text_traces
 from hopfield_attn.train.trained import TASKS_WITHOUT_TEXT, TrainedRun, load_run
 from hopfield_attn.typing import Array
@@ -22,30 +23,37 @@ from hopfield_attn.typing import Array
 DEFAULT_TEXT = "the head settles into a well, and the words that it binds together stay with it"
 _NUM_HEADS = 3
 _MAX_TOKENS = 20
+_MAX_LENGTH = 48
+"""Tokens of a generated example beyond which its matrices are not drawn."""
 _NUM_STARTS = 32
 
 
 def head_sections(config: Any, workdir: Path, text: str) -> list[Section]:
-    """Attention, energies and wells of the heads with the largest |α|, on a text.
+    """Attention, energies and wells of the heads with the largest |α|.
+
+    They are shown on a text, or, of a generated task, on one example with its true sources.
 
     Args:
       config: of the run.
       workdir: its folder.
-      text: any text; "" is :data:`DEFAULT_TEXT`.
+      text: any text; "" is :data:`DEFAULT_TEXT`. A generated task has none.
 
     Returns:
       Sections; a single one that says why where the model or its text is missing.
     """
     title = "Inside the heads"
-    if config.task in TASKS_WITHOUT_TEXT:
-        lead = f"The task {config.task} has no text to show the heads on."
-        return [Section(title, lead, Markup(""))]
     try:
         run = load_run(config, workdir)
     except (FileNotFoundError, KeyError, ValueError) as error:
         return [Section(title, f"The model could not be loaded: {error}", Markup(""))]
-    traces = text_traces(run, text or DEFAULT_TEXT, chosen_heads(run), max_tokens=_MAX_TOKENS)
-    return [_attention(traces), _energies(traces), _shapes(traces), _wells(traces)]
+    heads = chosen_heads(run)
+    if config.task in TASKS_WITHOUT_TEXT:
+        shown = example_traces(run, heads)
+        traces, attention = shown.traces, _attention_to_sources(shown)
+    else:
+        traces = text_traces(run, text or DEFAULT_TEXT, heads, max_tokens=_MAX_TOKENS)
+        attention = _attention(traces)
+    return [attention, _energies(traces), _shapes(traces), _wells(traces)]
 
 
 def chosen_heads(run: TrainedRun) -> list[tuple[int, int]]:
@@ -60,14 +68,32 @@ def chosen_heads(run: TrainedRun) -> list[tuple[int, int]]:
     return [(layer, head) for _, layer, head in sorted(found)[:_NUM_HEADS]] or [(0, 0)]
 
 
+_ATTENTION = "Effective attention"
+_READING = (
+    "Rows look at columns. First plain attention A, then the matrix W that gives the output "
+    "of the non-linear head, x = W y, at the chosen step, then what changed: blue is more, "
+    "orange with a stroke is less. The heads with the largest |α|."
+)
+
+
 def _attention(traces: list[HeadTrace]) -> Section:
-    lead = (
-        "Rows look at columns. First plain attention A, then the matrix W that gives the output "
-        "of the non-linear head, x = W y, at the chosen step, then what changed: blue is more, "
-        "orange with a stroke is less. The heads with the largest |α|."
-    )
     views = [attention_view(trace, name=f"head-{k}") for k, trace in enumerate(traces)]
-    return Section("Effective attention", lead, join(views))
+    return Section(_ATTENTION, _READING, join(views))
+
+
+def _attention_to_sources(shown: ExampleTraces) -> Section:
+    task, example = shown.task, shown.example
+    lead = f"An example of {task}, in none of the sets of this run. "
+    if task.length > _MAX_LENGTH:
+        lead += f"Its {task.length} tokens are more than the {_MAX_LENGTH} that can be drawn."
+        return Section(_ATTENTION, lead, Markup(""))
+    lead += "Outlined are the sources: the tokens that the answer at a row is read from. "
+    queries = Queries(np.asarray(example["positions"]), np.asarray(example["sources"]))
+    views = [
+        attention_view(trace, name=f"head-{k}", queries=queries)
+        for k, trace in enumerate(shown.traces)
+    ]
+    return Section(_ATTENTION, lead + _READING, join(views))
 
 
 def _energies(traces: list[HeadTrace]) -> Section:
@@ -77,7 +103,7 @@ def _energies(traces: list[HeadTrace]) -> Section:
         lines.append(Line(_short(trace), list(range(len(energies))), energies - energies[0]))
     chart = line_chart(
         lines, x_label="step t (0: plain attention)", y_label="E(x_t) − E(x_0), nats/β",
-        title="Energy of the heads on this text",
+        title="Energy of the heads on these tokens",
     )  # fmt: skip
     size = max(float(np.abs(trace.found.energies).max()) for trace in traces)
     rounding = 32 * float(np.finfo(np.float32).eps) * (1 + size)
@@ -96,7 +122,7 @@ def _shapes(traces: list[HeadTrace]) -> Section:
         slope = np.asarray(trace.nonlinearity.derivative(jnp.asarray(u, jnp.float32)))
         lines.append(Line(_short(trace), u.tolist(), slope.tolist()))
     chart = line_chart(
-        lines, x_label="s u, as far as this text reaches (at least ±1)", y_label="F′(s u)",
+        lines, x_label="s u, as far as these tokens reach (at least ±1)", y_label="F′(s u)",
         title="What training made of F: the factor on a token's weight",
         level=Line("plain attention", [], [1.0]),
     )  # fmt: skip

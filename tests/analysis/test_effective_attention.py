@@ -147,6 +147,19 @@ def test_a_traced_head_is_that_of_the_model(encoder):
     assert jax.tree.all(jax.tree.map(lambda a: np.all(np.isfinite(a)), trace.found))
 
 
+def test_a_trace_is_that_of_its_token_types(encoder):
+    ids, types = [3, 1, 4, 1], [0, 0, 1, 1]
+    (trace,) = trace_heads(encoder, ids, [(0, 1)], token_types=types)
+    x = encoder.embed(jnp.array([ids]), jnp.array([types]))
+    inputs = encoder.layers[0].attention_input(x)
+    problem = encoder.layers[0].attention.problems(inputs)[1]
+    np.testing.assert_allclose(trace.weights, problem.weights[0, 0], rtol=1e-5, atol=1e-7)
+    (other,) = trace_heads(encoder, ids, [(0, 1)])
+    assert np.max(np.abs(other.weights - trace.weights)) > 1e-4
+    with pytest.raises(ValueError, match="token_types must have shape"):
+        trace_heads(encoder, ids, [(0, 1)], token_types=[0, 1])
+
+
 @pytest.mark.parametrize(("pair", "message"), [((2, 0), "layer must be"), ((0, 4), "head must be")])
 def test_a_head_that_does_not_exist_is_named(encoder, pair, message):
     with pytest.raises(ValueError, match=message):

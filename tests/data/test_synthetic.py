@@ -52,6 +52,13 @@ def test_arrays_have_the_shapes_and_ids_that_the_task_says(task):
 
 
 @each_task
+def test_every_token_has_a_name_of_its_own(task):
+    names = [task.token_name(k) for k in range(task.vocab_size)]
+    assert names[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert len(set(names)) == task.vocab_size
+
+
+@each_task
 def test_example_depends_on_seed_and_index_only(task):
     few, many = (synthetic_examples(task, num_examples=n, seed=3) for n in (5, 300))
     for i in (4, 0, 2):

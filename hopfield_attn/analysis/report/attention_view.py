@@ -1,12 +1,15 @@
 """Effective attention of a head beside plain attention, with a slider over the steps."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from hopfield_attn.analysis.effective_attention import AttentionMeasures, attention_measures
 from hopfield_attn.analysis.head_trace import HeadTrace
 from hopfield_attn.analysis.report.markup import Markup, element, json_data, number
+from hopfield_attn.analysis.source_mass import source_mass
 from hopfield_attn.energies.regimes import REGIME_NAMES
 
 _CELL, _LABELS = 16, 84
@@ -16,7 +19,24 @@ _VISIBLE = -0.005
 """A share of the largest weight below which a cell counts as negative."""
 
 
-def attention_view(trace: HeadTrace, *, name: str) -> Markup:
+class Queries(NamedTuple):
+    """Rows with known sources.
+
+    Attributes:
+      positions: (q,), the rows.
+      sources: (q, n), True at the columns that they should look at.
+    """
+
+    positions: np.ndarray
+    sources: np.ndarray
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """(row, column) of every source."""
+        return [(int(self.positions[q]), int(j)) for q, j in np.argwhere(self.sources)]
+
+
+def attention_view(trace: HeadTrace, *, name: str, queries: Queries | None = None) -> Markup:
     """Matrices over the tokens: plain attention A, W_t with x_t = W_t y, and their difference.
 
     Darker is larger; a negative weight is orange and has a stroke through it, so that it shows in
@@ -25,6 +45,7 @@ def attention_view(trace: HeadTrace, *, name: str) -> Markup:
     Args:
       trace: of a pooled or pairwise head.
       name: of the view in the page, unlike any other's.
+      queries: rows with known sources, which get an outline.
 
     Returns:
       A section; of an elementwise head, which has no such matrix, a note.
@@ -34,7 +55,8 @@ def attention_view(trace: HeadTrace, *, name: str) -> Markup:
         return element("p", f"{trace.name}: no attention matrix to show.", class_="note")
     measures = [attention_measures(w, trace.weights) for w in trace.found.attention]
     last = len(matrices) - 1
-    lines = [_describe(k, measures[k], trace) for k in range(len(matrices))]
+    lines = [_describe(k, measures[k], trace, queries) for k in range(len(matrices))]
+    outlined = queries.cells if queries else []
     changes = matrices - matrices[:1]
     largest, largest_change = (float(np.abs(a).max()) or 1.0 for a in (matrices, changes))
     shown = [
@@ -43,7 +65,11 @@ def attention_view(trace: HeadTrace, *, name: str) -> Markup:
         (f"W − A, darkest at {number(largest_change)}", changes, largest_change),
     ]
     views = [
-        element("figure", element("figcaption", caption), _matrix(stack[-1], trace.tokens, scale))
+        element(
+            "figure",
+            element("figcaption", caption),
+            _matrix(stack[-1], trace.tokens, scale, outlined),
+        )
         for caption, stack, scale in shown
     ]
     data = {"lines": lines, "views": [_cells(stack / scale) for _, stack, scale in shown[1:]]}
@@ -88,7 +114,9 @@ def cell_color(share: float) -> str:
     return "#" + "".join(f"{round(255 + (value - 255) * weight):02x}" for value in end)
 
 
-def _describe(step: int, measures: AttentionMeasures, trace: HeadTrace) -> str:
+def _describe(
+    step: int, measures: AttentionMeasures, trace: HeadTrace, queries: Queries | None
+) -> str:
     found = trace.found
     sums = np.asarray(measures.row_sums)
     parts = [
@@ -101,12 +129,27 @@ def _describe(step: int, measures: AttentionMeasures, trace: HeadTrace) -> str:
     ]
     if float(measures.negative) > 0:
         parts.append(f"{float(measures.negative):.1%} of the weight is negative")
+    if queries is not None and np.any(queries.sources):
+        mass = source_mass(
+            found.attention[step][None, None],
+            jnp.asarray(queries.positions)[None],
+            jnp.asarray(queries.sources)[None],
+        )
+        parts.append(
+            f"{float(mass.heads[0]):.1%} of the queries' weight is at their sources "
+            f"({float(mass.uniform):.1%} if all tokens had the same)"
+        )
     regime = REGIME_NAMES[int(found.regime.status)]
     certified = "certified" if bool(found.regime.is_certified) else "not certified"
     return "; ".join([*parts, f"regime {regime} ({certified})"]) + "."
 
 
-def _matrix(matrix: np.ndarray, tokens: Sequence[str], largest: float) -> Markup:
+def _matrix(
+    matrix: np.ndarray,
+    tokens: Sequence[str],
+    largest: float,
+    outlined: Sequence[tuple[int, int]],
+) -> Markup:
     rows, columns = matrix.shape
     parts = []
     for i, j in np.ndindex(rows, columns):
@@ -123,6 +166,15 @@ def _matrix(matrix: np.ndarray, tokens: Sequence[str], largest: float) -> Markup
         )
         for i, j in np.ndindex(rows, columns)
     ]  # fmt: skip
+    # No rect: the script counts those.
+    parts += [
+        element(
+            "path",
+            d=f"M{_LABELS + j * _CELL} {_LABELS + i * _CELL}h{_CELL}v{_CELL}h-{_CELL}z",
+            class_="source",
+        )
+        for i, j in outlined
+    ]
     for k, token in enumerate(tokens):
         short = token if len(token) <= 10 else token[:9] + "…"
         middle = _LABELS + (k + 0.7) * _CELL

@@ -12,6 +12,7 @@ from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
 from hopfield_attn.train.report_run import REPORT_FILE, write_report
 from hopfield_attn.train.run_files import read_versions
+from hopfield_attn.train.trace_example import example_traces
 from hopfield_attn.train.trace_text import head_trace
 from hopfield_attn.train.trained import load_run
 from scripts.report import main
@@ -95,8 +96,40 @@ def test_a_second_report_replaces_the_first_and_a_failed_one_leaves_it(run, monk
     assert [p.name for p in run.folder.glob("*partial*")] == []
 
 
-def test_a_run_without_text_and_one_that_is_not_finished_have_a_report(recall, tmp_path, capsys):
-    assert "has no text" in write_report(recall.config, recall.folder).read_text()
+@pytest.fixture(scope="module")
+def recall_report(recall):
+    return write_report(recall.config, recall.folder).read_text()
+
+
+def test_heads_of_a_generated_task_are_shown_beside_the_true_sources(recall, recall_report):
+    assert "An example of RecallTask(" in recall_report
+    shown = example_traces(load_run(recall.config, recall.folder), [(0, 0)])
+    example, (trace,) = shown.example, shown.traces
+    assert trace.tokens[0] == "[CLS]" and trace.tokens[1][0] == "k" and trace.tokens[2][0] == "v"
+    # Plain attention, effective attention, and the difference.
+    assert recall_report.count('class="source"') == 3 * np.sum(example["sources"])
+    first = f"{np.asarray(source_mass_of(trace, example)):.1%} of the queries"
+    assert first in recall_report
+
+
+def source_mass_of(trace, example):
+    rows = np.asarray(trace.found.attention[-1])[example["positions"]]
+    return np.mean(np.sum(np.abs(rows) * example["sources"], 1) / np.sum(np.abs(rows), 1))
+
+
+def test_sequences_too_long_to_draw_are_said_to_be_so(recall, recall_report, monkeypatch):
+    monkeypatch.setattr("hopfield_attn.train.report_heads._MAX_LENGTH", 3)
+    page = write_report(recall.config, recall.folder).read_text()
+    assert "more than the 3 that can be drawn" in page and 'class="source"' not in page
+    assert "<h2>Context wells</h2>" in page
+
+
+def test_only_runs_of_generated_tasks_have_examples_with_sources(mlm):
+    with pytest.raises(ValueError, match="expected a run of the task 'synthetic'; got 'mlm'"):
+        example_traces(load_run(mlm.config, mlm.folder), [(0, 0)])
+
+
+def test_a_run_that_is_not_finished_has_a_report(recall, tmp_path, capsys):
     (tmp_path / "config.json").write_text(recall.config.to_json())
     assert main(["report", f"--workdir={tmp_path}"]) == 0
     assert f"Report: {tmp_path}" in capsys.readouterr().out
