@@ -51,7 +51,9 @@ def assert_same_losses(found, expected):
         values, others = ([float.fromhex(v) for v in row[name]] for row in (found, expected))
         np.testing.assert_allclose(values, others, rtol=1e-6, err_msg=str(found["mesh"]))
     for name, value in expected["energies"].items():
-        assert found["energies"][name] == pytest.approx(value, rel=1e-4), (found["mesh"], name)
+        # A drop is a difference of energies, and rounds as they do.
+        close = pytest.approx(value, rel=1e-4, abs=1e-5)
+        assert found["energies"][name] == close, (found["mesh"], name)
     assert found["state_stays_where_it_is"]
     assert found["num_step_programs"] == 1
 
