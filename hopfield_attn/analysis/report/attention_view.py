@@ -166,15 +166,11 @@ def _matrix(
         )
         for i, j in np.ndindex(rows, columns)
     ]  # fmt: skip
-    # No rect: the script counts those.
-    parts += [
-        element(
-            "path",
-            d=f"M{_LABELS + j * _CELL} {_LABELS + i * _CELL}h{_CELL}v{_CELL}h-{_CELL}z",
-            class_="source",
-        )
-        for i, j in outlined
-    ]
+    # No rect: the script counts those. White below black shows on dark cells as well as on light.
+    for i, j in outlined:
+        side = _CELL - 3
+        square = f"M{_LABELS + j * _CELL + 1.5} {_LABELS + i * _CELL + 1.5}h{side}v{side}h-{side}z"
+        parts += [element("path", d=square, class_=name) for name in ("casing", "source")]
     for k, token in enumerate(tokens):
         short = token if len(token) <= 10 else token[:9] + "…"
         middle = _LABELS + (k + 0.7) * _CELL

@@ -97,7 +97,8 @@ svg .strong { font-weight: 600 }
 svg .grid { stroke: #e6e6e6 }
 svg .axis { stroke: #777 }
 svg .minus { stroke: #fff; stroke-width: 2 }
-svg .source { fill: none; stroke: #000; stroke-width: 1.5 }
+svg .casing { fill: none; stroke: #fff; stroke-width: 3 }
+svg .source { fill: none; stroke: #000; stroke-width: 1 }
 svg .hidden { visibility: hidden }
 .attention svg text { font-size: 11px }
 .views { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem }
