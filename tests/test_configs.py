@@ -188,7 +188,7 @@ def test_defaults_are_fresh_every_time():
 
 
 # CI runs the quickstart's as a command.
-LONG = ("quickstart", "mlm")
+LONG = ("quickstart", "mlm", "superglue", "squad")
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ def encoder():
     )
 
 
+@pytest.mark.slow
 def test_one_call_diagnoses_every_head_of_a_layer(encoder):
     found = diagnose_layer(encoder, 1, TOKENS, MASK, num_eigenvalues=4)
     assert list(found) == [0, 1, 2, 3]

@@ -127,6 +127,7 @@ def encoder():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_traced_head_is_that_of_the_model(encoder):
     ids = [3, 1, 4, 1, 5]
     traces = trace_heads(encoder, ids, [(1, 2), (0, 0)], tokens=list("abcde"))

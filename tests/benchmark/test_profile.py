@@ -178,6 +178,7 @@ def script(monkeypatch):
     return runpy.run_path(str(ROOT / "scripts" / "profile_attention.py"))
 
 
+@pytest.mark.slow
 def test_a_tiny_profile_is_measured_written_and_drawn(script, tmp_path):
     arguments = ["--smoke", "--implementations", "autodiff,auto", "--steps=2", "--output"]
     arguments += [str(tmp_path / "out"), "--couplings=pooled", "--lengths=16,32", "--rounds=2"]

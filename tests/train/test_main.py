@@ -29,6 +29,7 @@ def test_baseline_differs_in_its_heads_only(config):
     assert config.baseline_heads == "identity"  # the config itself is not touched
 
 
+@pytest.mark.slow
 def test_run_with_a_baseline_leaves_both_runs_and_the_comparison(
     make_config, train, config, tmp_path, quiet
 ):

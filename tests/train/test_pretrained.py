@@ -83,6 +83,7 @@ def test_a_run_starts_from_the_weights_and_records_what_it_took(config, bert, tm
     assert json.loads(saved) == json.loads(tokenizer.to_str())
 
 
+@pytest.mark.slow
 def test_a_trained_run_goes_out_as_a_folder_and_in_again(config, tmp_path, quiet):
     main.run(config, tmp_path / "run", console=quiet)
     step = export_run(config, tmp_path / "run", tmp_path / "out")
@@ -105,6 +106,7 @@ def test_a_trained_run_goes_out_as_a_folder_and_in_again(config, tmp_path, quiet
         export_run(config, tmp_path / "run", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_alpha_moves_with_a_rate_of_its_own(config, tmp_path, quiet):
     fast = main.run(config, tmp_path / "fast", console=quiet)
     config.optimizer.alpha_rate = 0.0
@@ -137,6 +139,7 @@ def test_a_folder_that_is_not_there_is_said_before_anything_is_done(config, tmp_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_masked_language_modelling_goes_on_from_a_bert_without_a_head(bert, tmp_path, quiet):
     from configs.mlm import get_config as get_mlm
 
