@@ -18,6 +18,9 @@ SUBMISSION_FILES = {
 }
 """Task → test split → name of the file."""
 
+DIAGNOSTIC_SOURCE, DIAGNOSTIC_FILE = "diagnostic/diagnostic.tsv", "AX.tsv"
+"""Below the folder of GLUE, and in a submission: the diagnostic set, for a model of MNLI."""
+
 SUBMISSION_COLUMNS = ("index", "prediction")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hopfield_attn.data.glue_tasks import GLUE_TASKS
+from hopfield_attn.data.superglue_tasks import SUPERGLUE_TASKS
 from hopfield_attn.models.export import save_pretrained
 from hopfield_attn.train.trained import load_run
 
@@ -31,16 +32,20 @@ def export_run(config: Any, workdir: Path, target: Path) -> int:
         run.definition.bind(run.params),
         target,
         tokenizer=run.tokenizer,
-        extra_config=_labels(config),
+        extra_config=labels_of(config),
     )
     return run.step
 
 
-def _labels(config: Any) -> dict[str, Any]:
-    """What transformers wants to know of the outputs of a classifier."""
-    names = GLUE_TASKS[config.data.task].label_names if config.task == "glue" else None
-    if config.task == "glue" and names is None:
-        return {"num_labels": 1, "problem_type": "regression"}
-    if names is None:
+def labels_of(config: Any) -> dict[str, Any]:
+    """What transformers wants to know of the outputs of a classifier: keys of its config.json."""
+    if config.task == "glue":
+        names = GLUE_TASKS[config.data.task].label_names
+        if names is None:
+            return {"num_labels": 1, "problem_type": "regression"}
+    elif config.task == "superglue" and SUPERGLUE_TASKS[config.data.task].kind != "choice":
+        names = SUPERGLUE_TASKS[config.data.task].label_names
+    else:
+        # One score a choice or a token has no names.
         return {}
     return {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}

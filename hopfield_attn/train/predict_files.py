@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hopfield_attn.data.glue_submission import (
+    DIAGNOSTIC_FILE,
+    DIAGNOSTIC_SOURCE,
     SUBMISSION_COLUMNS,
     SUBMISSION_FILES,
     submission_rows,
@@ -56,11 +58,13 @@ def write_submission(run: TrainedRun, folder: Path) -> dict[Path, int]:
     """Writes what the GLUE leaderboard takes for the task of a run.
 
     Args:
-      run: a trained run of a GLUE task; ``config.data.dir`` has the task's test split.
+      run: a trained run of a GLUE task; ``config.data.dir`` has the task's test split, and beside
+        MNLI's, in a local folder, there may be :data:`DIAGNOSTIC_SOURCE`.
       folder: for the files; created with its parents.
 
     Returns:
-      The number of rows of each file: two for MNLI, one for the others.
+      The number of rows of each file: two for MNLI, three with the diagnostic set, one for the
+      others.
 
     Raises:
       ValueError: the run is of another task, or a row of a test split is bad: the leaderboard
@@ -70,12 +74,15 @@ def write_submission(run: TrainedRun, folder: Path) -> dict[Path, int]:
     task, data = glue_task_of(run), run.config.copy_and_resolve_references().data
     data.max_bad_rows = 0
     splits = SUBMISSION_FILES[data.task]
-    examples = {split: read_split(data, split)[0] for split in splits}
+    examples = {name: read_split(data, split)[0] for split, name in splits.items()}
+    diagnostic = Path(data.dir) / DIAGNOSTIC_SOURCE
+    if data.task == "mnli" and diagnostic.is_file():
+        examples[DIAGNOSTIC_FILE] = _examples_of(task, *read_table(diagnostic), diagnostic)
     folder.mkdir(parents=True, exist_ok=True)
-    for split, name in splits.items():
-        rows = submission_rows(task, predict_examples(run, examples[split]))
-        write_table(folder / name, SUBMISSION_COLUMNS, rows)
-    return {folder / name: len(examples[split]) for split, name in splits.items()}
+    for name, rows in examples.items():
+        predictions = submission_rows(task, predict_examples(run, rows))
+        write_table(folder / name, SUBMISSION_COLUMNS, predictions)
+    return {folder / name: len(rows) for name, rows in examples.items()}
 
 
 def _examples_of(

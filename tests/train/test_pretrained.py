@@ -10,7 +10,7 @@ from hopfield_attn.models.bert_folder import read_bert_folder, read_bert_tokeniz
 from hopfield_attn.models.convert import convert_folder
 from hopfield_attn.models.pretrained import load_pretrained, load_weights
 from hopfield_attn.train import main
-from hopfield_attn.train.export_run import export_run
+from hopfield_attn.train.export_run import export_run, labels_of
 from hopfield_attn.train.pretrained import adopt_pretrained
 from hopfield_attn.train.tasks import make_model
 from hopfield_attn.train.trained import load_run
@@ -104,6 +104,24 @@ def test_a_trained_run_goes_out_as_a_folder_and_in_again(config, tmp_path, quiet
     np.testing.assert_array_equal(fresh.out.kernel[...], model.out.kernel[...])
     with pytest.raises(FileExistsError, match="name a new folder"):
         export_run(config, tmp_path / "run", tmp_path / "out")
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("task", "name", "expected"),
+    [
+        ("glue", "mnli", {"entailment": 0, "neutral": 1, "contradiction": 2}),
+        ("superglue", "cb", {"entailment": 0, "contradiction": 1, "neutral": 2}),
+        ("superglue", "wic", {"False": 0, "True": 1}),
+        ("superglue", "copa", None),
+        ("qa", "squad1", None),
+    ],
+)
+def test_classes_go_out_with_their_names(task, name, expected, make_config):
+    found = labels_of(make_config({"task": task, "data.task": name}))
+    assert found.get("label2id") == expected
+    if expected:
+        assert found["id2label"] == {k: label for label, k in expected.items()}
 
 
 @pytest.mark.slow

@@ -155,7 +155,9 @@ def test_submission_has_the_test_split_as_the_leaderboard_wants_it(
     assert [prediction for _, prediction in rows] == expected
 
 
-def test_submission_of_mnli_is_two_files(make_config, tmp_path, monkeypatch):
+def test_submission_of_mnli_is_two_files_and_one_of_the_diagnostic_set(
+    make_config, tmp_path, monkeypatch
+):
     (tmp_path / "MNLI").mkdir()
     for split, num_rows in (("matched", 2), ("mismatched", 3)):
         lines = ["index\tsentence1\tsentence2"] + [f"{i}\ta\tb" for i in range(num_rows)]
@@ -172,6 +174,17 @@ def test_submission_of_mnli_is_two_files(make_config, tmp_path, monkeypatch):
     }
     _, rows = read_table(tmp_path / "out" / "MNLI-mm.tsv")
     assert [label for _, label in rows] == ["contradiction", "neutral", "entailment"]
+    # The diagnostic set, where it is.
+    (tmp_path / "diagnostic").mkdir()
+    (tmp_path / "diagnostic" / "diagnostic.tsv").write_text(
+        "index\tsentence1\tsentence2\n0\tone\ttwo\n1\tthree\tfour\n"
+    )
+    written = write_submission(run, tmp_path / "again")
+    assert written[tmp_path / "again" / "AX.tsv"] == 2 and len(written) == 3
+    assert read_table(tmp_path / "again" / "AX.tsv") == (
+        ["index", "prediction"],
+        [["0", "neutral"], ["1", "entailment"]],
+    )
 
 
 @pytest.mark.core
