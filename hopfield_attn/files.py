@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ def write_text(path: Path, text: str) -> None:
       path: the file; its folder must exist.
       text: written as UTF-8, newlines as they are.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Containers on several hosts may have one process id and one folder.
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:
             file.write(text)

@@ -82,7 +82,7 @@ class Stand:
         result["main_metric"] = "accuracy"
         write_json(workdir / "result.json", result)
         if config.baseline_heads:
-            (workdir / "comparison.png").write_text("")
+            (workdir / "report.html").write_text("")
         return Outcome(0, "")
 
 
@@ -161,7 +161,7 @@ def test_sweep_that_is_stopped_goes_on_with_the_run_that_was_stopped(run, stand,
 def test_run_with_a_baseline_is_finished_when_both_are_compared(run, stand, tmp_path):
     arguments = (SYNTHETIC, "--config.baseline_heads=identity", f"--workdir={tmp_path}", "seed=0,1")
     run(*arguments)
-    (tmp_path / "seed=1" / "comparison.png").unlink()
+    (tmp_path / "seed=1" / "report.html").unlink()
     run(*arguments)
     assert stand.started == ["seed=0", "seed=1", "seed=1"]
 

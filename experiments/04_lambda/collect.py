@@ -40,7 +40,7 @@ def collect(folder: Path) -> None:
         for path in folder.glob(f"{task}-*/sweep.json"):
             for run in json.loads(path.read_text(encoding="utf-8"))["missing"]:
                 if run["reason"].startswith("exit code"):
-                    found[path.parent / run["name"]] = run["reason"]
+                    found.setdefault(path.parent / run["name"], run["reason"])
         for run_folder, failure in found.items():
             row = read_run(run_folder, failure)
             rows[row["lam"], row["seed"]] = row

@@ -39,6 +39,7 @@ def random_head(seed: int) -> tuple[jax.Array, jax.Array]:
 
 def certified_alpha(weights: jax.Array, values: jax.Array, coupling: str, query, gain) -> float:
     """α of log cosh up to which one well is certified at λ = 0: 1/(s λ_max)."""
+    gain = 1.0 / values.shape[-1] if gain is None else gain  # before y is reduced
     A, y = reduced_head(weights, values, coupling=coupling, query=query)
     F = nonlinearities.log_cosh(1.0)
     found = regime(y, A, nonlinearity=F, coupling=coupling, lam=0.0, gain=gain)

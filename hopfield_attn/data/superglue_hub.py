@@ -1,6 +1,7 @@
 """Reads the SuperGLUE tasks from the hub: its rows as rows of the official files, then as those."""
 
 import itertools
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -67,6 +68,11 @@ def _record_row(row: JsonObject, task: SuperGlueTask, labelled: bool) -> JsonObj
     spans = read_field(row, "entity_spans", dict)
     starts, ends = (read_field(spans, name, list, inside="entity_spans") for name in _ENDS)
     # In the files an end is that of the last character.
+    if len(starts) != len(ends) or any(type(end) is not int for end in ends):
+        raise ValueError(
+            "column entity_spans: expected a number in end for each in start, got "
+            f"{reprlib.repr(starts)} and {reprlib.repr(ends)}"
+        )
     entities = [{"start": start, "end": end - 1} for start, end in zip(starts, ends, strict=True)]
     answers = [{"text": text} for text in read_field(row, "answers", list)]
     query = {"query": row.get("query"), "answers": answers}
@@ -79,12 +85,22 @@ _ENDS = ("start", "end")
 def _multirc_rows(rows: Iterable[JsonObject]) -> Iterator[JsonObject]:
     """One row a question, of the hub's rows, one an answer, in order."""
 
-    def question_of(row: JsonObject) -> tuple[Any, Any]:
-        index = read_field(row, "idx", dict)
-        return index["paragraph"], index["question"]
+    def question_of(row: JsonObject) -> object:
+        try:
+            return _question(row)
+        except ValueError:
+            return object()  # a question of its own, whose parser says what is wrong
 
     for _, group in itertools.groupby(rows, question_of):
         yield {"rows": list(group)}
+
+
+def _question(row: JsonObject) -> tuple[int, int]:
+    index = read_field(row, "idx", dict)
+    paragraph, question = (
+        read_field(index, name, int, inside="idx") for name in ("paragraph", "question")
+    )
+    return paragraph, question
 
 
 def _multirc_row(row: JsonObject, task: SuperGlueTask, labelled: bool) -> JsonObject:
@@ -93,6 +109,7 @@ def _multirc_row(row: JsonObject, task: SuperGlueTask, labelled: bool) -> JsonOb
         for answer in row["rows"]
     ]
     first = row["rows"][0]
+    _question(first)
     question = {"question": first.get("question"), "answers": answers}
     return {"passage": {"text": first.get("paragraph"), "questions": [question]}}
 

@@ -33,15 +33,18 @@ def choose_implementation(call: Call, options: DescentOptions) -> str:
     if call.nonlinearity.is_linear:
         return "standard"
     (b, n, h, _), m, T = call.query.shape, call.key.shape[1], options.num_steps
-    is_pooled = options.coupling == "pooled"
-    if is_pooled and any(m <= keys and steps <= T for keys, steps in DUAL_KEYS):
-        return "dual"
-    sizes = mesh_sizes()
+    is_pooled, sizes = options.coupling == "pooled", mesh_sizes()
     # Blocks of rows are cut from whole sequences: where devices split them, A is split as well.
-    if options.dropout_rate or options.needs_weights or num_parts(CONTEXT, sizes) > 1:
+    keeps_weights = (
+        options.dropout_rate > 0 or options.needs_weights or num_parts(CONTEXT, sizes) > 1
+    )
+    has_room = b * h * n * m // num_parts(MESH_AXES, sizes) <= MAX_KEPT_CELLS
+    is_short = is_pooled and any(m <= keys and steps <= T for keys, steps in DUAL_KEYS)
+    if is_short and (keeps_weights or has_room):
+        return "dual"
+    if keeps_weights:
         return "primal"
     is_fast = options.coupling == "elementwise" or (
         is_pooled and T <= 2 and m >= MIN_BLOCKWISE_KEYS
     )
-    cells = b * h * n * m // num_parts(MESH_AXES, sizes)
-    return "blockwise" if is_fast or cells > MAX_KEPT_CELLS else "primal"
+    return "blockwise" if is_fast or not has_room else "primal"

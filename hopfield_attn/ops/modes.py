@@ -37,7 +37,8 @@ def descend_in_mode(
     num_last = min(gradient_mode.num_steps or 0, num_steps)
     if num_last == num_steps:
         return solve(arguments, num_steps)
-    x = solve(constants, num_steps - num_last)
+    # Of the state too: F may close over what is in no argument.
+    x = jax.lax.stop_gradient(solve(constants, num_steps - num_last))
     return take_steps(gradient, x, num_steps=num_last, step_size=step_size(arguments))
 
 

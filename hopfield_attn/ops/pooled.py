@@ -9,7 +9,8 @@ Reverse, with c̄_T = pool(x̄_T) and pool(x)_j = Σ_i A_ij ⟨x_i, y_j⟩ (G is
     c̄_t, ū_t from the step alone,    c̄_t += G ū_t,
 
 and everything that A and y get is one bilinear form in x̄_T, A diag(ū_t) y and A diag(c_t) y. Only
-the vectors c_t and u_t are stored: m numbers a step, not a state of n·d_v.
+the vectors c_t and u_t are stored: m numbers a step, not a state of n·d_v. The reverse pass makes
+the states again, all at once: T of them while it runs, unless it goes by blocks.
 """
 
 import functools

@@ -134,9 +134,12 @@ def _attend_head(inputs: HeadInputs, options: DescentOptions) -> State:
 
 
 def _cudnn_applies(call: Call, options: DescentOptions) -> bool:
-    width = call.query.shape[-1]
+    (_, n, _, width), m = call.query.shape, call.key.shape[1]
     return (
-        {call.query.dtype, call.key.dtype, call.value.dtype} <= {jnp.bfloat16, jnp.float16}
+        call.query.dtype == call.key.dtype == call.value.dtype
+        and call.query.dtype in (jnp.bfloat16, jnp.float16)
+        # A mask is an added bias there, whose derivative wants even lengths.
+        and (call.key_mask is None or n % 2 == m % 2 == 0)
         and call.value.shape[-1] == width
         and width % 8 == 0
         and width <= MAX_CUDNN_WIDTH
@@ -155,7 +158,9 @@ def fused_attention(call: Call, *, is_causal: bool, implementation: str) -> Batc
     query, key, value, _, query_mask, key_mask, _ = call
     mask, sees = None, None
     if key_mask is not None:
-        mask = key_mask[:, None, None, :]
+        # Whole, as cuDNN broadcasts no queries.
+        shape = (len(key_mask), 1, query.shape[1], key.shape[1])
+        mask = jnp.broadcast_to(key_mask[:, None, None, :], shape)
         value = jnp.where(key_mask[:, :, None, None], value, 0)
         sees = jnp.any(key_mask, axis=1, keepdims=True)
         if is_causal:

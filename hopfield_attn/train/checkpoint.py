@@ -3,6 +3,7 @@
 Beside the arrays a checkpoint holds their checksums, and nothing is loaded that differs from them.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -180,10 +181,12 @@ class Checkpoints:
 
     def _fail(self, step: int, error: Exception) -> None:
         self._failure = f"checkpoint {step} could not be saved ({_first_line(error)})"
-        self._say(f"{self._failure}; training goes on, and earlier checkpoints are kept")
         # The manager believes that the step is there; a new one looks.
         self._close()
         settle_failed_tasks()
+        # What is printed may go to the same full disk.
+        with contextlib.suppress(OSError):
+            self._say(f"{self._failure}; training goes on, and earlier checkpoints are kept")
 
     def _close(self) -> None:
         manager, self._manager = self._manager, None

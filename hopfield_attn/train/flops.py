@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hopfield_attn.data.masking import num_masked
 from hopfield_attn.models.layers import heads_by_layer
 from hopfield_attn.nn.heads import parse_heads
 
@@ -21,7 +22,8 @@ def encoder_flops(model: Mapping[str, Any], *, length: int) -> int:
       length: n.
 
     Example:
-      >>> model = {"width": 8, "num_layers": 1, "num_heads": 2, "mlp_width": 16, "num_steps": 3}
+      >>> model = {"width": 8, "num_layers": 1, "num_heads": 2, "mlp_width": 16, "num_steps": 3,
+      ...          "coupling": "pooled"}
       >>> encoder_flops(model | {"heads": "identity", "head_layers": ""}, length=4)
       4608
       >>> encoder_flops(model | {"heads": "quadratic", "head_layers": ""}, length=4)
@@ -30,14 +32,15 @@ def encoder_flops(model: Mapping[str, Any], *, length: int) -> int:
     width, num_heads = model["width"], model["num_heads"]
     matrices = 2 * length * (4 * width**2 + 2 * width * model["mlp_width"])
     product = 2 * length**2 * (width // num_heads)
+    # An elementwise head needs A y alone.
+    step_products = 0 if model["coupling"] == "elementwise" else 2 * model["num_steps"]
     total = 0
     for heads in heads_by_layer(
         model["heads"], model["head_layers"], num_layers=model["num_layers"]
     ):
         groups = parse_heads(heads, num_heads=num_heads)
         products = sum(
-            (g.stop - g.start) * (2 + 2 * model["num_steps"] * (g.family != "identity"))
-            for g in groups
+            (g.stop - g.start) * (2 + step_products * (g.family != "identity")) for g in groups
         )
         total += matrices + products * product
     return total
@@ -57,6 +60,6 @@ def step_flops(config: Any, *, length: int, num_sequences: int = 1) -> int:
     sequence = encoder_flops(config.model.to_dict(), length=length)
     if config.task == "mlm":
         width = config.model.width
-        slots = round(length * config.data.mask_rate)
+        slots = num_masked(length, mask_rate=config.data.mask_rate)
         sequence += 2 * slots * width * (width + config.data.vocab_size)
     return (1 + BACKWARD) * config.train.batch_size * num_sequences * sequence

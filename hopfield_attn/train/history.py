@@ -1,5 +1,6 @@
 """The evaluations made while a run goes on, in evaluations.jsonl and at its end in result.json."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ class EvaluationHistory:
         """
         self._path = workdir / HISTORY_FILE
         self._writes = writes
+        self._is_behind = False
         found = read_rows(self._path)
         self.rows: list[dict[str, Any]] = [row for row in found if row["step"] <= start_step]
         if self._path.is_file():
@@ -47,9 +49,19 @@ class EvaluationHistory:
         # A run that is stopped right after its evaluation makes it again when it goes on.
         self.rows = [row for row in self.rows if row["step"] != step]
         self.rows.append(without_nonfinite({"step": step, **scores}))
-        self._write()
+        # A full disk ends no run: the rows are kept, and written with the next one.
+        with contextlib.suppress(OSError):
+            self._write()
+
+    def close(self) -> None:
+        """Writes what a full disk has left out, if there is room now."""
+        with contextlib.suppress(OSError):
+            if self._is_behind:
+                self._write()
 
     def _write(self) -> None:
         if not self._writes:
             return
+        self._is_behind = True
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._is_behind = False

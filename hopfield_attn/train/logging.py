@@ -158,11 +158,18 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Writes the CSV, and the rows that a full disk left out, however the run ended."""
-        if self._is_behind:
-            write_text(self._workdir / METRICS_FILE, "".join(map(_as_line, self._rows)))
-        if self._writes:
-            self.write_csv()
+        """Writes the CSV, and the rows that a full disk left out, however the run ended.
+
+        Where there is no room for them either, the error that ended the run comes first.
+        """
+        try:
+            if self._is_behind:
+                write_text(self._workdir / METRICS_FILE, "".join(map(_as_line, self._rows)))
+            if self._writes:
+                self.write_csv()
+        except OSError:
+            if kind is None:
+                raise
 
 
 class ProgressLog:

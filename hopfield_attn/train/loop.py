@@ -46,11 +46,14 @@ class TrainedModel:
       definition: ``definition.bind(params)`` is the model.
       params: the trained parameters.
       result: what ``result.json`` holds.
+      step: updates that made the parameters; fewer than those of the result where checkpoints of a
+        finished run were deleted.
     """
 
     definition: ModelDefinition
     params: Any
     result: dict[str, Any]
+    step: int
 
 
 def train(
@@ -133,7 +136,7 @@ def train(
             if is_writer():
                 write_json(workdir / "result.json", result)
     interrupt.pass_on()
-    return TrainedModel(definition, params_of(state, mesh), result)
+    return TrainedModel(definition, params_of(state, mesh), result, int(state.step))
 
 
 def params_of(state: TrainState, mesh: Mesh) -> Any:
@@ -214,6 +217,8 @@ def _run_steps(
         batches = stack.enter_context(closing(_batches(config, task, start)))
         stack.enter_context(_saved_where_it_diverges(checkpoints, lambda: state))
 
+        stack.callback(history.close)
+
         def evaluate_at(step: int) -> None:
             with meter.paused():
                 try:
@@ -238,13 +243,17 @@ def _run_steps(
             # Of several processes all have to stop at one step, and asking takes a moment.
             asks = jax.process_count() == 1 or done % settings.log_every == 0
             stops = asks and any_process(interrupt.is_set)
-            if program.energies and energies_are_due(settings, done) and not stops:
+            is_due = done == settings.num_steps or done % settings.checkpoint_every == 0
+            if stops:
+                # First of all: whoever asked may not wait for the energies, which come after.
+                with meter.paused():
+                    checkpoints.save(state)
+            if program.energies and energies_are_due(settings, done):
                 # Before the save, so that a run that goes on from it has the row of its step.
                 figures = meter.extend(partial(program.energies, state))
                 for line in non_finite_lines(figures):
                     reporter.say(f"step {done}: {line}")
-            is_due = done == settings.num_steps or done % settings.checkpoint_every == 0
-            if stops or is_due:
+            if is_due and not stops:
                 with meter.paused():
                     checkpoints.save(state)
             if stops:

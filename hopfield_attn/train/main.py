@@ -44,13 +44,14 @@ def run(
       RunFolderInUse: another process writes into the folder.
     """
     console = console or Console(quiet=not is_writer())
-    adopt_pretrained(config)
-    check_heads(config)
-    check_layout(config, num_devices=jax.device_count())
     with ExitStack() as stack:
-        if jax.process_count() > 1:
+        # Not process_count, which waits for all processes to have made their devices known.
+        if jax.distributed.is_initialized():
             # None may end alone: what comes before the first step waits for the others there.
             stack.enter_context(InterruptFlag())
+        adopt_pretrained(config)
+        check_heads(config)
+        check_layout(config, num_devices=jax.device_count())
         _open_folder(workdir, config, stack)
         stack.enter_context(ending_together(workdir))
         return _run(config, workdir, console, stack, traced)
@@ -72,11 +73,23 @@ def _run(
         runs[title] = train(baseline, folder, task, title=title, console=console)
     print_summary(console, task, runs)
     if config.baseline_heads and is_writer():
+        for title, trained in runs.items():
+            check_is_last(trained, title)
         picture = compare_runs(workdir, folder, task, runs)
         say(console, f"Picture: {picture}")
         say(console, f"Report: {write_report(config, workdir)}")
     say(console, f"Run folder: {workdir}")
     return runs[heads].result
+
+
+def check_is_last(trained: TrainedModel, title: str) -> None:
+    """Raises ``ValueError`` unless the parameters are those of the result."""
+    expected = trained.result["num_steps"]
+    if trained.step != expected:
+        raise ValueError(
+            f"{title}: result.json is of step {expected}, and the newest whole checkpoint is "
+            f"{trained.step or 'missing'}: there is nothing to compare the runs with"
+        )
 
 
 def _open_folder(workdir: Path, config: Any, stack: ExitStack) -> None:

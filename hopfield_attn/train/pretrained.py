@@ -11,6 +11,7 @@ from hopfield_attn.models.bert_config import bert_sizes, own_options
 from hopfield_attn.models.bert_folder import read_bert_config
 from hopfield_attn.models.pretrained import LoadReport, load_weights
 from hopfield_attn.train.logging import say
+from hopfield_attn.train.processes import is_writer
 from hopfield_attn.train.state import split_model
 
 
@@ -68,7 +69,8 @@ def start_from_pretrained(model: Any, path: str, workdir: Path, console: Console
       The parameters, a nested dict.
     """
     report = load_weights(model, path)
-    write_json(workdir / "pretrained.json", {"source": path, **report._asdict()})
+    if is_writer():
+        write_json(workdir / "pretrained.json", {"source": path, **report._asdict()})
     parts = [f"{len(report.loaded)} tensors from {path}"]
     # α is fresh in a plain BERT, in every layer: one word for all of them.
     parts += [f"{name}: {_kinds(names)}" for name, names in _left(report) if names]

@@ -15,6 +15,7 @@ from hopfield_attn.analysis.report.markup import Markup, element, join, number, 
 from hopfield_attn.analysis.report.page import Section
 from hopfield_attn.analysis.well_plot import describe_wells, draw_wells
 from hopfield_attn.energies.regimes import REGIME_NAMES
+from hopfield_attn.train.checkpoint import CheckpointError
 from hopfield_attn.train.trace_example import ExampleTraces, example_traces
 from hopfield_attn.train.trace_text import text_traces
 from hopfield_attn.train.trained import TASKS_WITHOUT_TEXT, TrainedRun, load_run
@@ -44,7 +45,7 @@ def head_sections(config: Any, workdir: Path, text: str) -> list[Section]:
     title = "Inside the heads"
     try:
         run = load_run(config, workdir)
-    except (FileNotFoundError, KeyError, ValueError) as error:
+    except (FileNotFoundError, CheckpointError, KeyError, ValueError) as error:
         return [Section(title, f"The model could not be loaded: {error}", Markup(""))]
     heads = chosen_heads(run)
     if config.task in TASKS_WITHOUT_TEXT:

@@ -13,10 +13,8 @@ from hopfield_attn.files import write_text
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
 from hopfield_attn.train.report_heads import head_sections
-from hopfield_attn.train.run_files import read_result, read_run_config, read_versions
+from hopfield_attn.train.run_files import REPORT_FILE, read_result, read_run_config, read_versions
 from hopfield_attn.train.run_folder import flatten
-
-REPORT_FILE = "report.html"
 
 
 def write_report(

@@ -14,11 +14,14 @@ import jax
 from hopfield_attn.data.json_fields import column_name
 from hopfield_attn.files import read_json, write_json
 from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.run_files import read_run_config, read_versions
 from hopfield_attn.train.source_commit import source_commit
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
 FREE_KEYS = ("mesh.", "train.watchdog_seconds", "train.peak_flops", "train.energy_every")
 """Keys that a resumed run may have anew: what is trained does not depend on them."""
+GONE_ON = "gone on with"
+"""In ``versions.json``: for every time that a run went on with others, what was different."""
 _MAX_DIFFERENCES = 5
 
 
@@ -32,10 +35,13 @@ def open_run_folder(workdir: Path, config: Any) -> None:
       config: the resolved ``ConfigDict``.
 
     Raises:
-      ValueError: if the folder holds a run with another config; the message names the keys.
+      ValueError: if the folder holds a run with another config; the message names the keys. Or if
+        what it holds is no run, such as a BERT.
     """
     if holds_run(workdir, config):
+        _record_other_versions(workdir)
         return
+    _refuse_other_folder(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "tokenizer.json").unlink(missing_ok=True)
     write_json(workdir / "versions.json", versions())
@@ -54,6 +60,34 @@ def holds_run(workdir: Path, config: Any) -> bool:
         return False
     _check_same(read_json(path), json.loads(config.to_json()), workdir)
     return True
+
+
+def _record_other_versions(workdir: Path) -> None:
+    """Adds what differs from the versions that the run has gone on with last."""
+    recorded, now = read_versions(workdir), versions()
+    later = recorded.setdefault(GONE_ON, [])
+    if not isinstance(later, list) or (workdir / "result.json").is_file():
+        return
+    last = dict(recorded)
+    for entry in later:
+        last |= entry if isinstance(entry, dict) else {}
+    differing = {name: value for name, value in now.items() if last.get(name) != value}
+    if differing:
+        later.append(differing)
+        write_json(workdir / "versions.json", recorded)
+
+
+def _refuse_other_folder(workdir: Path) -> None:
+    """Raises ``ValueError`` where files would be overwritten that no run has made."""
+    config, tokenizer = (workdir / name for name in ("config.json", "tokenizer.json"))
+    if not config.is_file() and not tokenizer.is_file():
+        return
+    try:
+        read_run_config(workdir)
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(
+            f"{workdir} holds files of something else than a run ({error}): name another workdir"
+        ) from None
 
 
 def versions() -> dict[str, Any]:

@@ -48,7 +48,8 @@ def refuse_if_locked(workdir: Path) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            _lock(descriptor, path)
+            # Shared: processes of one job that all look do not take each other for a writer.
+            _lock(descriptor, path, fcntl.LOCK_SH)
         finally:
             os.close(descriptor)
 
@@ -57,7 +58,7 @@ def _open_locked(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            _lock(descriptor, path)
+            _lock(descriptor, path, fcntl.LOCK_EX)
             # Whoever had it may have removed the file before it let go.
             if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
                 return descriptor
@@ -67,9 +68,9 @@ def _open_locked(path: Path) -> int:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int, path: Path, kind: int) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunFolderInUse(_in_use(path, *_holder(path))) from None
     except OSError as error:

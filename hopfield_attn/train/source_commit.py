@@ -15,7 +15,8 @@ def source_commit(package: Path = PACKAGE) -> str | None:
 
     Returns:
       40 hex digits, with ``" with changes"`` after them where a tracked file differs from the
-      commit; ``None`` without git, or where the folder is no part of a repository of its own.
+      commit, and ``" with unknown changes"`` where git took too long to tell; ``None`` without git,
+      or where the folder is no part of a repository of its own.
     """
     root = package.parent
     top = _git(root, "rev-parse", "--show-toplevel")
@@ -26,6 +27,8 @@ def source_commit(package: Path = PACKAGE) -> str | None:
     if commit is None or not _git(root, "ls-files", package.name):
         return None
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    if changes is None:
+        return f"{commit} with unknown changes"
     return f"{commit} with changes" if changes else commit
 
 

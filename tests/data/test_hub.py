@@ -153,3 +153,23 @@ def test_revision_must_be_a_commit(hub):
     hub([])
     with pytest.raises(ValueError, match="data.revision must be the commit of mine.* got 'main'"):
         read_superglue_hub("mine", "rte", "train", revision="main")
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "reason"),
+    [
+        ("multirc", {"idx": None}, "column idx"),
+        ("multirc", {"idx": {"paragraph": 0}}, "column idx.question: missing"),
+        ("multirc", {"idx": {"paragraph": "0", "question": 1}}, "column idx.paragraph"),
+        ("record", {"entity_spans": {"start": [0], "end": [None]}}, "expected a number in end"),
+        ("record", {"entity_spans": {"start": [0, 1], "end": [3]}}, "expected a number in end"),
+    ],
+)
+def test_bad_rows_with_parts_are_counted_too(task, changes, reason, hub):
+    rows, _ = rows_and_lines(task)
+    hub([{**rows[0], **changes}, *rows])
+    found, skipped = read_superglue_hub("mine", task, "val", revision=COMMIT, max_bad_rows=1)
+    assert len(skipped) == 1
+    assert "row 0 column " in skipped[0] and reason in skipped[0]
+    hub(rows)
+    assert found == read_superglue_hub("mine", task, "val", revision=COMMIT)[0]

@@ -1,5 +1,6 @@
 """Every implementation computes what ``jax.grad`` of the energy computes: values and gradients."""
 
+import dataclasses
 import functools
 
 import jax
@@ -161,6 +162,26 @@ def test_gradient_modes_are_those_of_autodiff(implementation, coupling, mode):
     assert_same(got, expected, tolerance=1e-9)
 
 
+@pytest.mark.parametrize("implementation", ["primal", "dual", "blockwise"])
+def test_short_modes_stop_at_what_f_closes_over_as_well(implementation):
+    arguments, masks, cotangent = problem(SHAPES[0], 6)
+    options = {"num_steps": 5, "gradient_mode": truncated(2), "coupling": "pooled"}
+
+    def derivative(name):
+        def loss(a):
+            F = nonlinearities.as_nonlinearity(
+                lambda u: u + a * jnp.sin(3 * u), curvature_range=(-9.0, 9.0)
+            )
+            given = arguments | {"nonlinearity": F}
+            return jnp.sum(
+                nonlinear_attention(**given, **masks, **options, implementation=name) * cotangent
+            )
+
+        return jax.grad(loss)(jnp.asarray(0.3))
+
+    np.testing.assert_allclose(derivative(implementation), derivative("autodiff"), rtol=1e-9)
+
+
 @pytest.mark.core
 @pytest.mark.parametrize("mode", ["unrolled", truncated(1)])
 def test_standard_is_a_linear_f_in_closed_form(mode):
@@ -187,6 +208,42 @@ def test_the_library_attention_gets_the_masks_of_this_one(is_causal):
 
 
 @pytest.mark.core
+def test_the_library_attention_of_a_gpu_applies_to_half_precision():
+    options = DescentOptions(
+        num_steps=0, coupling="pooled", lam=1.0, step_size=None, gain=None, is_causal=False,
+        dropout_rate=0.0, gradient_mode=as_gradient_mode("unrolled"),
+    )  # fmt: skip
+
+    def applies(*dtypes, n=6, width=8, mask=None, **changes):
+        q, k, y = (jnp.zeros((2, n, 1, width), dtype) for dtype in dtypes)
+        call = Call(q, k, y, nonlinearities.identity(), None, mask, None)
+        return standard._cudnn_applies(call, dataclasses.replace(options, **changes))
+
+    half = (jnp.bfloat16,) * 3
+    assert applies(*half) and applies(*(jnp.float16,) * 3)
+    assert not applies(*(jnp.float32,) * 3)
+    assert not applies(jnp.bfloat16, jnp.bfloat16, jnp.float16)
+    assert not applies(*half, width=12) and not applies(*half, dropout_rate=0.1)
+    assert applies(*half, mask=jnp.ones((2, 6), bool))
+    assert applies(*half, n=7) and not applies(*half, n=7, mask=jnp.ones((2, 7), bool))
+
+
+def test_the_library_attention_gets_a_mask_of_every_query_and_key(monkeypatch):
+    seen = []
+
+    def record(query, key, value, *, mask, **options):
+        seen.append(mask.shape)
+        return query
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", record)
+    q, k = jnp.zeros((2, 6, 1, 8)), jnp.zeros((2, 4, 1, 8))
+    mask = jnp.ones((2, 4), bool)
+    call = Call(q, k, k, nonlinearities.identity(), None, mask, None)
+    standard.fused_attention(call, is_causal=False, implementation="cudnn")
+    assert seen == [(2, 1, 6, 4)]
+
+
+@pytest.mark.core
 @pytest.mark.parametrize(
     "options,message",
     [
@@ -206,8 +263,8 @@ def test_an_implementation_that_does_not_apply_says_so(options, message):
 
 @pytest.mark.core
 def test_the_choice_follows_the_shapes():
-    def choice(n, F, **options):
-        q = jax.ShapeDtypeStruct((1, n, 1, 64), jnp.float32)
+    def choice(n, F, batch_size=1, **options):
+        q = jax.ShapeDtypeStruct((batch_size, n, 1, 64), jnp.float32)
         made = DescentOptions(
             **{
                 "coupling": "pooled",
@@ -237,6 +294,9 @@ def test_the_choice_follows_the_shapes():
     assert choice(2048, quadratic) == "primal"
     assert choice(2**16, quadratic) == "blockwise"
     assert choice(2**16, quadratic, lam="auto") == "primal"
+    # "dual" keeps A as well, so it takes as much room as "primal".
+    assert choice(512, quadratic, num_steps=7, batch_size=2**12) == "blockwise"
+    assert choice(512, quadratic, num_steps=7, batch_size=2**12, dropout_rate=0.1) == "dual"
 
 
 def lowered_gradient(implementation, *, n, **options):

@@ -54,6 +54,9 @@ def test_operations_of_non_linear_heads_grow_by_two_products_a_step():
     counts = [encoder_flops(model | {"num_steps": T}, length=16) for T in (0, 1, 4)]
     assert counts[1] - counts[0] == 3 * 2 * (2 * 16**2 * 8)
     assert counts[2] - counts[0] == 4 * (counts[1] - counts[0])
+    # An elementwise head needs A y alone.
+    elementwise = model | {"coupling": "elementwise", "num_steps": 4}
+    assert encoder_flops(elementwise, length=16) == counts[0]
     config = mlm_config()
     whole = step_flops(config, length=16)
     config.train.batch_size *= 2

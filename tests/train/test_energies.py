@@ -1,6 +1,7 @@
 """Energies while training: measured when due, beside the step, and nothing bad hides in a mean."""
 
 import math
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from hopfield_attn.train.energies import (
     has_energies,
     non_finite_lines,
 )
+from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config
 from hopfield_attn.train.run_folder import open_run_folder
@@ -193,6 +195,17 @@ def test_run_that_was_killed_has_the_rows_of_the_one_that_was_not(measured, tmp_
     found = measured(changes, tmp_path)
     assert [figures_of(row) for row in found] == [figures_of(row) for row in expected]
     assert sum(map(bool, map(figures_of, found))) == 3
+
+
+def test_run_that_is_stopped_where_energies_are_due_has_their_row(measured, tmp_path, monkeypatch):
+    changes = {"train.energy_every": 4, "train.log_every": 3}
+    expected = measured(changes)
+    at_batch(monkeypatch, 8, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        measured(changes, tmp_path)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [3, 4, 6, 8]
+    found = measured(changes, tmp_path)
+    assert [figures_of(row) for row in found] == [figures_of(row) for row in expected]
 
 
 def test_energies_that_are_not_finite_are_said(make_config, tmp_path, quiet):

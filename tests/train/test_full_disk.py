@@ -14,8 +14,9 @@ import orbax.checkpoint as ocp
 import pytest
 
 from hopfield_attn.train.checkpoint import CheckpointError, Checkpoints
+from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.interrupt import Interrupted
-from hopfield_attn.train.logging import MetricsLog, read_metrics
+from hopfield_attn.train.logging import MetricsLog, read_metrics, read_rows
 from hopfield_attn.train.state import init_state
 from tests.train.test_checkpoint import as_bytes
 from tests.train.test_loop import linear_loss
@@ -137,6 +138,47 @@ def test_run_that_cannot_save_its_end_has_no_result_and_the_same_command_goes_on
             train(config, tmp_path, loss_fn=linear_loss)
     train(config, tmp_path, loss_fn=linear_loss)
     assert [step for step, _ in losses(tmp_path)] == list(range(1, 13))
+
+
+def test_evaluations_that_a_full_disk_did_not_take_are_written_later(tmp_path):
+    history = EvaluationHistory(tmp_path, start_step=0)
+    with full_disk(num_bytes=10):
+        history.add(1, {"dev/accuracy": 0.5})
+        history.add(2, {"dev/accuracy": 0.75})
+        history.close()
+    assert read_rows(tmp_path / "evaluations.jsonl") == []
+    history.close()
+    assert read_rows(tmp_path / "evaluations.jsonl") == history.rows
+    assert [row["step"] for row in history.rows] == [1, 2]
+
+
+def test_request_to_stop_comes_before_rows_that_cannot_be_written(tmp_path):
+    def write_two_rows(error):
+        with full_disk(num_bytes=70), MetricsLog(tmp_path, start_step=0) as log:
+            log.write(1, 0.5)
+            log.write(2, 0.5)
+            if error:
+                raise error
+
+    with pytest.raises(Interrupted):
+        write_two_rows(Interrupted(2))
+    with pytest.raises(OSError, match="File too large"):
+        write_two_rows(None)
+
+
+def test_save_that_fails_where_nothing_can_be_printed_ends_no_run(tmp_path):
+    def say(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Checkpoints(tmp_path, keep=2, say=say) as checkpoints:
+        checkpoints.save(make_state(1))
+        checkpoints.finish()
+        with full_disk():
+            checkpoints.save(make_state(2))
+            with pytest.raises(CheckpointError, match="checkpoint 2 could not be saved"):
+                checkpoints.finish()
+        checkpoints.save(make_state(3))
+    assert names(tmp_path) == ["1", "3"]
 
 
 def test_rows_that_a_full_disk_did_not_take_are_written_later(tmp_path):

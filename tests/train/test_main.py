@@ -7,7 +7,7 @@ import pytest
 
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import TrainedModel
-from hopfield_attn.train.main import baseline_config, print_summary, run
+from hopfield_attn.train.main import baseline_config, check_is_last, print_summary, run
 from hopfield_attn.train.state import ModelDefinition
 from hopfield_attn.train.tasks import make_task
 
@@ -82,6 +82,15 @@ def test_heads_that_do_not_fit_are_refused_before_anything_is_done(
 
 
 @pytest.mark.core
+def test_parameters_that_are_not_those_of_the_result_are_not_compared():
+    definition, result = ModelDefinition(None, {}), {"num_steps": 12}
+    check_is_last(TrainedModel(definition, {}, result, 12), "mixed")
+    with pytest.raises(ValueError, match="mixed: result.json is of step 12, .* is missing"):
+        check_is_last(TrainedModel(definition, {}, result, 0), "mixed")
+    with pytest.raises(ValueError, match="newest whole checkpoint is 8"):
+        check_is_last(TrainedModel(definition, {}, result, 8), "mixed")
+
+
 def test_summary_has_a_row_a_metric_and_a_column_a_run(make_config, tmp_path, quiet):
     task = make_task(make_config(), tmp_path)
     results = {
@@ -93,7 +102,7 @@ def test_summary_has_a_row_a_metric_and_a_column_a_run(make_config, tmp_path, qu
         for name, score, speed in (("mixed", 0.5, 6789.1), ("linear", 0.25, None))
     }
     definition = ModelDefinition(None, {})
-    runs = {name: TrainedModel(definition, {}, result) for name, result in results.items()}
+    runs = {name: TrainedModel(definition, {}, result, 1) for name, result in results.items()}
     print_summary(quiet, task, runs)
     printed = quiet.file.getvalue()
     rows = [[cell.strip() for cell in re.split("[│┃]", line)] for line in printed.splitlines()]

@@ -366,7 +366,7 @@ def test_energies_are_those_of_the_sequences_of_an_example(
     task = make_task(config, tmp_path)
     definition, params = split_model(task.blueprint.make_model(config.model.to_dict(), 0))
     result = {"evaluations": {"dev": {"accuracy": 0.5}}, "main_metric": "accuracy"}
-    trained = TrainedModel(definition, params, result)
+    trained = TrainedModel(definition, params, result, 1)
     seen = {}
     monkeypatch.setattr(compare, "head_energies", lambda encoder, **rows: seen.update(rows) or [])
     monkeypatch.setattr(compare, "draw_comparison", lambda path, **arguments: path.touch())

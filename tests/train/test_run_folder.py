@@ -10,9 +10,10 @@ import pytest
 
 from configs.defaults import get_defaults
 from hopfield_attn.data import tokenizer as tokenizers
-from hopfield_attn.train import loop, program
+from hopfield_attn.files import write_json
+from hopfield_attn.train import loop, program, run_folder
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.run_files import read_result
+from hopfield_attn.train.run_files import read_result, read_versions
 from hopfield_attn.train.run_folder import PACKAGES, open_run_folder, versions
 from hopfield_attn.train.tasks.task import run_tokenizer
 
@@ -161,6 +162,32 @@ def test_folder_whose_run_failed_before_a_step_takes_a_corrected_config(
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 3
     assert not (tmp_path / "tokenizer.json").exists()
     assert read_result(tmp_path) is None
+
+
+@pytest.mark.parametrize("names", [("config.json", "tokenizer.json"), ("tokenizer.json",)])
+def test_folder_of_something_else_is_refused_and_left_as_it_is(names, make_config, tmp_path):
+    for name in names:
+        (tmp_path / name).write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="holds files of something else than a run"):
+        open_run_folder(tmp_path, make_config())
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == dict.fromkeys(
+        names, '{"model_type": "bert"}'
+    )
+
+
+def test_run_that_goes_on_with_other_versions_says_so(make_config, train, tmp_path, monkeypatch):
+    config = make_config()
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    first = versions()
+    write_json(tmp_path / "versions.json", first)
+    write_json(tmp_path / "config.json", json.loads(config.to_json()))
+    for jax_version in (first["jax"], "99.0", "99.0", "99.1"):
+        now = first | {"jax": jax_version}
+        monkeypatch.setattr(run_folder, "versions", lambda now=now: now)
+        open_run_folder(tmp_path, config)
+    recorded = read_versions(tmp_path)
+    assert recorded.pop(run_folder.GONE_ON) == [{"jax": "99.0"}, {"jax": "99.1"}]
+    assert recorded == first
 
 
 def test_folder_with_a_checkpoint_is_a_run_although_nothing_was_logged(

@@ -1,6 +1,7 @@
 """One writer a run folder: the second is refused at once, and who is dead keeps nobody out."""
 
 import errno
+import fcntl
 import os
 import re
 import resource
@@ -39,6 +40,15 @@ def holder(tmp_path):
 
 
 @pytest.mark.core
+def test_processes_that_only_look_do_not_refuse_each_other(tmp_path):
+    # As a killed process leaves it.
+    (tmp_path / LOCK_FILE).write_text("1 elsewhere\n")
+    with (tmp_path / LOCK_FILE).open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        refuse_if_locked(tmp_path)
+
+
+@pytest.mark.core
 def test_second_writer_is_refused_by_pid_and_host_until_the_first_is_killed(holder, tmp_path):
     who = f"{tmp_path} is in use: process {holder.pid} on host {socket.gethostname()} writes there"
     for _ in range(2):
@@ -74,11 +84,11 @@ def test_holder_on_another_host_is_said_to_be_there(holder, tmp_path):
 def test_lock_file_that_was_removed_while_it_was_opened_is_opened_again(tmp_path, monkeypatch):
     original, removed = run_lock._lock, []
 
-    def lock(descriptor, path):
+    def lock(descriptor, path, kind):
         if not removed:
             path.unlink()
             removed.append(path)
-        original(descriptor, path)
+        original(descriptor, path, kind)
 
     monkeypatch.setattr(run_lock, "_lock", lock)
     with locked(tmp_path):

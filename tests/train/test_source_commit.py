@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from hopfield_attn.train import source_commit as source_commit_module
 from hopfield_attn.train.source_commit import source_commit
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -41,6 +42,17 @@ def test_changed_files_are_told_and_new_ones_are_not(repository):
     (repository / "package" / "code.py").write_text("x = 2\n")
     commit = git(repository, "rev-parse", "HEAD")
     assert source_commit(repository / "package") == f"{commit} with changes"
+
+
+def test_changes_that_git_cannot_tell_are_unknown(repository, monkeypatch):
+    (repository / ".git" / "index").write_bytes(b"no index")
+    commit = git(repository, "rev-parse", "HEAD")
+    # Without its index git knows no file; say that it knew this one.
+    ask = source_commit_module._git
+    monkeypatch.setattr(
+        source_commit_module, "_git", lambda *a: "code.py" if a[1] == "ls-files" else ask(*a)
+    )
+    assert source_commit(repository / "package") == f"{commit} with unknown changes"
 
 
 def test_an_installed_copy_is_no_commit_of_the_repository_around_it(repository):

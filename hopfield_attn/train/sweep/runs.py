@@ -8,7 +8,7 @@ from typing import Any
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config
 from hopfield_attn.train.main import check_heads
-from hopfield_attn.train.run_files import read_result
+from hopfield_attn.train.run_files import REPORT_FILE, read_result
 from hopfield_attn.train.run_folder import holds_run
 from hopfield_attn.train.sweep.grid import SEED, run_name
 from hopfield_attn.train.sweep.summary import SweepRun
@@ -57,8 +57,8 @@ def is_finished(run: PlannedRun, workdir: Path) -> bool:
     folder = workdir / run.name
     if read_result(folder) is None:
         return False
-    # The picture is the last thing that a run with a baseline makes.
-    return not run.config.baseline_heads or (folder / "comparison.png").is_file()
+    # The report is the last thing that a run with a baseline makes.
+    return not run.config.baseline_heads or (folder / REPORT_FILE).is_file()
 
 
 def read_runs(

@@ -10,8 +10,8 @@ import pytest
 
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
-from hopfield_attn.train.report_run import REPORT_FILE, write_report
-from hopfield_attn.train.run_files import read_versions
+from hopfield_attn.train.report_run import write_report
+from hopfield_attn.train.run_files import REPORT_FILE, read_versions
 from hopfield_attn.train.trace_example import example_traces
 from hopfield_attn.train.trace_text import head_trace
 from hopfield_attn.train.trained import load_run
