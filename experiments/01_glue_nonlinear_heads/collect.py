@@ -218,11 +218,12 @@ def draw() -> None:
                 ax.errorbar(100 * d.mean, position, xerr=half, **style)
         ax.axvline(0, color="0.2", lw=0.8)
         ax.set_title(TASKS[task].title, fontsize=10)
-        ax.set_xlabel(f"{TASKS[task].metric} × 100,\nminus that of linear heads", fontsize=9)
+        metric = TASKS[task].metric.replace("_", " ")
+        ax.set_xlabel(f"{metric} × 100,\nminus that of linear heads", fontsize=9)
     figure.axes[0].set_yticks(range(len(ARMS) - 1), ARMS[1:])
-    figure.axes[0].invert_yaxis()
+    figure.axes[0].set_ylim(len(ARMS) - 1.5, -0.5)
     figure.suptitle(
-        "Non-linear heads in fine-tuned MiniLM: dots are seeds, bars 95 % intervals", fontsize=11
+        "Non-linear heads in fine-tuned MiniLM\ndots: seeds; bars: 95 % intervals", fontsize=11
     )
     figure.tight_layout()
     figure.savefig(FIGURE, dpi=150)
