@@ -14,6 +14,7 @@ from hopfield_attn.ops.kernels.implementation import kernels
 from hopfield_attn.ops.primal import primal
 from hopfield_attn.ops.problem import Call, DescentOptions, Implementation, per_head
 from hopfield_attn.ops.standard import standard
+from hopfield_attn.ops.weights import zero_masked
 from hopfield_attn.solvers.gradient_modes import GradientMode, as_gradient_mode
 from hopfield_attn.typing import (
     Array,
@@ -125,7 +126,9 @@ def nonlinear_attention(
     if implementation is None:
         implementation = choose_implementation(call, options)
     check_choice("implementation", implementation, IMPLEMENTATIONS)
-    return IMPLEMENTATIONS[implementation](call, options).astype(query.dtype)
+    x = IMPLEMENTATIONS[implementation](call, options).astype(query.dtype)
+    # Where an energy diverges, a masked query would have 0 · inf.
+    return zero_masked(x, query_mask)
 
 
 def attention_descent(

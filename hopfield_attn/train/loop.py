@@ -246,7 +246,7 @@ def _run_steps(
             is_due = done == settings.num_steps or done % settings.checkpoint_every == 0
             if stops:
                 # First of all: whoever asked may not wait for the energies, which come after.
-                with meter.paused():
+                with meter.paused(writes=False):
                     checkpoints.save(state)
             if program.energies and energies_are_due(settings, done):
                 # Before the save, so that a run that goes on from it has the row of its step.
@@ -257,6 +257,7 @@ def _run_steps(
                 with meter.paused():
                     checkpoints.save(state)
             if stops:
+                meter.flush()
                 raise Interrupted(done)
             if is_evaluated(done, config):
                 evaluate_at(done)

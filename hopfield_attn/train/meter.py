@@ -112,13 +112,17 @@ class Meter:
         return measured
 
     @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self, *, writes: bool = True) -> Iterator[None]:
         """Leaves what happens inside (evaluations, saves) out of the speed; writes what waits.
+
+        Args:
+          writes: ``False`` leaves what waits to :meth:`extend` or :meth:`flush`.
 
         Raises:
           FloatingPointError: if too many steps in a row were skipped, logged or not.
         """
-        self.flush()
+        if writes:
+            self.flush()
         if self._newest is not None:
             self._check(self._newest)
         with self._throughput.paused():
