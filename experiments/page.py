@@ -24,23 +24,23 @@ def update_page(path: Path, parts: dict[str, str], *, check: bool) -> int:
 
 
 def run_collector(
-    arguments: list[str],
-    *,
     description: str | None,
     readme: Path,
-    parts: Callable[[], dict[str, str]],
+    parts: dict[str, Callable[[], str]],
+    *,
     collect: Callable[[Path], None] | None = None,
     draw: Callable[[], None] | None = None,
 ) -> int:
     """The main of a collect.py: adds what folders hold to results/, then writes the README.
 
+    The command line has folders, or ``--check``.
+
     Args:
-      arguments: of the command line: folders, or ``--check``.
       description: for ``--help``: the docstring of the script.
-      readme: the page.
-      parts: makes the generated parts of the page from results/.
+      readme: the page; results/ lies beside it.
+      parts: name of a generated part of the page → what makes it from results/.
       collect: adds what a folder holds to results/; without it no folder is taken.
-      draw: makes the figures from results/.
+      draw: makes the figures from results/; not called where there are none.
 
     Returns:
       The exit code: 1 if ``--check`` finds the page stale.
@@ -51,7 +51,7 @@ def run_collector(
     if collect:
         parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="of runs")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     folders = options.folders if collect else []
     if options.check and folders:
         parser.error("--check writes nothing: give it no folder")
@@ -60,6 +60,6 @@ def run_collector(
             parser.error(f"expected a folder of runs; there is none at {folder}")
     for folder in folders:
         collect(folder)
-    if draw and not options.check:
+    if draw and not options.check and any((readme.parent / "results").glob("*.json")):
         draw()
-    return update_page(readme, parts(), check=options.check)
+    return update_page(readme, {name: make() for name, make in parts.items()}, check=options.check)

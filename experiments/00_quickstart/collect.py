@@ -93,15 +93,5 @@ def ledger_row() -> str:
     return "mixed minus linear heads, accuracy: " + ", ".join(parts)
 
 
-def main(arguments: list[str]) -> int:
-    return run_collector(
-        arguments,
-        description=__doc__,
-        readme=README,
-        parts=lambda: {"tables": tables()},
-        collect=collect,
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_collector(__doc__, README, {"tables": tables}, collect=collect))

@@ -201,8 +201,6 @@ def ledger_row() -> str:
 def draw() -> None:
     """Writes the figure: paired differences by task and model, 95 % intervals of one comparison."""
     results = read_results()
-    if not results:
-        return
     figure, axes = plt.subplots(1, len(results), figsize=(3 * len(results) + 1.5, 3.2), sharey=True)
     for ax, (task, arms) in zip(figure.axes, results.items(), strict=True):
         for position, arm in enumerate(ARMS[1:]):
@@ -230,16 +228,5 @@ def draw() -> None:
     plt.close(figure)
 
 
-def main(arguments: list[str]) -> int:
-    return run_collector(
-        arguments,
-        description=__doc__,
-        readme=README,
-        parts=lambda: {"tables": tables()},
-        collect=collect,
-        draw=draw,
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_collector(__doc__, README, {"tables": tables}, collect=collect, draw=draw))

@@ -138,16 +138,9 @@ def draw() -> None:
         draw_profile(PICTURES, profile["cells"], title=title, prefix=f"{name}_")
 
 
-def main(arguments: list[str]) -> int:
-    return run_collector(
-        arguments,
-        description=__doc__,
-        readme=README,
-        parts=lambda: {"tables": tables(), "floor": floor_tables()},
-        collect=collect,
-        draw=draw,
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(
+        run_collector(
+            __doc__, README, {"tables": tables, "floor": floor_tables}, collect=collect, draw=draw
+        )
+    )

@@ -164,20 +164,8 @@ def tables() -> str:
 
 def draw_results() -> None:
     """Writes accuracy.png."""
-    if results := read_results():
-        draw(results, HERE / "accuracy.png")
-
-
-def main(arguments: list[str]) -> int:
-    return run_collector(
-        arguments,
-        description=__doc__,
-        readme=README,
-        parts=lambda: {"tables": tables()},
-        collect=collect,
-        draw=draw_results,
-    )
+    draw(read_results(), HERE / "accuracy.png")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_collector(__doc__, README, {"tables": tables}, collect=collect, draw=draw_results))

@@ -225,8 +225,6 @@ def _layer_mean(runs: dict[int, Run], figure: str) -> str:
 
 def draw() -> None:
     """Writes the figure: distance and accuracy over λ."""
-    if not read_heads() and not any(map(read_runs, TITLES)):
-        return
     figure = Figure(figsize=(10, 4), layout="constrained", dpi=130)
     left, right = figure.subplots(1, 2)
     draw_distances(left, read_heads())
@@ -327,16 +325,5 @@ def ledger_row() -> str:
     return "; ".join(parts)
 
 
-def main(arguments: list[str]) -> int:
-    return run_collector(
-        arguments,
-        description=__doc__,
-        readme=README,
-        parts=lambda: {"tables": tables()},
-        collect=collect,
-        draw=draw,
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_collector(__doc__, README, {"tables": tables}, collect=collect, draw=draw))

@@ -108,14 +108,5 @@ def ledger_row() -> str:
     )
 
 
-def main(arguments: list[str]) -> int:
-    return run_collector(
-        arguments,
-        description=__doc__,
-        readme=README,
-        parts=lambda: {"tables": tables()},
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_collector(__doc__, README, {"tables": tables}))

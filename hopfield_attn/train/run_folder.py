@@ -64,9 +64,11 @@ def holds_run(workdir: Path, config: Any) -> bool:
 
 def _record_other_versions(workdir: Path) -> None:
     """Adds what differs from the versions that the run has gone on with last."""
+    if (workdir / "result.json").is_file():
+        return
     recorded, now = read_versions(workdir), versions()
     later = recorded.setdefault(GONE_ON, [])
-    if not isinstance(later, list) or (workdir / "result.json").is_file():
+    if not isinstance(later, list):
         return
     last = dict(recorded)
     for entry in later:

@@ -91,6 +91,7 @@ def test_parameters_that_are_not_those_of_the_result_are_not_compared():
         check_is_last(TrainedModel(definition, {}, result, 8), "mixed")
 
 
+@pytest.mark.core
 def test_summary_has_a_row_a_metric_and_a_column_a_run(make_config, tmp_path, quiet):
     task = make_task(make_config(), tmp_path)
     results = {

@@ -175,7 +175,7 @@ def test_folder_of_something_else_is_refused_and_left_as_it_is(names, make_confi
     )
 
 
-def test_run_that_goes_on_with_other_versions_says_so(make_config, train, tmp_path, monkeypatch):
+def test_run_that_goes_on_with_other_versions_says_so(make_config, tmp_path, monkeypatch):
     config = make_config()
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     first = versions()
