@@ -1,6 +1,5 @@
 """Every reader of the library with a valid file, for the tests that spoil the file."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +35,7 @@ from tests.data.test_long_documents import ARTICLE
 from tests.data.test_squad import CONTEXT, ENTRY, OPEN
 from tests.data.test_superglue import ONE_ROW
 from tests.models.tiny_bert import CONFIG, random_tensors, shapes
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -186,12 +186,7 @@ def model_readers() -> dict[str, Reader]:
 
 def experiment(name: str) -> ModuleType:
     """The collect.py of an experiment."""
-    path = ROOT / "experiments" / name / "collect.py"
-    spec = importlib.util.spec_from_file_location(f"collect_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(f"experiments/{name}/collect.py")
 
 
 def run_readers() -> dict[str, Reader]:

@@ -1,9 +1,6 @@
 """Experiment 03: what it reads from runs, and what it makes of the figures."""
 
-import importlib.util
 import io
-import sys
-from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -13,20 +10,10 @@ from rich.console import Console
 from configs.synthetic import get_config
 from experiments import curves
 from hopfield_attn.train import main
+from tests.scripts import load_script
 
-FOLDER = Path(__file__).resolve().parent.parent / "experiments" / "03_attention_patterns"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(
-        f"attention_patterns_{name}", FOLDER / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-collect = load("collect")
+FOLDER = "experiments/03_attention_patterns"
+collect = load_script(f"{FOLDER}/collect.py")
 
 
 def made_up(heads, coupling, seed, accuracies, *, speed=10.0):
@@ -95,12 +82,11 @@ def test_table_has_every_figure_of_a_setting(tmp_path):
 
 
 @pytest.mark.slow
-def test_smoke_run_is_read(tmp_path, monkeypatch):
+def test_smoke_run_is_read(tmp_path):
     config = get_config("task=retrieval,smoke")
     config.model.heads = "quadratic"
     main.run(config, tmp_path, console=Console(file=io.StringIO()))
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    run = load("measure").read_run(tmp_path)
+    run = load_script(f"{FOLDER}/measure.py").read_run(tmp_path)
     assert (run["task"], run["heads"], run["coupling"], run["num_steps"]) == (
         "retrieval",
         "quadratic",

@@ -1,7 +1,6 @@
 """Every config builds, and its smoke variant trains for real."""
 
 import functools
-import importlib.util
 import io
 import json
 import random
@@ -18,6 +17,7 @@ from hopfield_attn.train import main
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config
 from tests.models.tiny_bert import write_folder
+from tests.scripts import load_script
 
 CONFIGS = {
     path.stem: path
@@ -26,15 +26,8 @@ CONFIGS = {
 }
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"config_{name}", CONFIGS[name])
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def get(name, arg=None):
-    get_config = load(name).get_config
+    get_config = load_script(CONFIGS[name]).get_config
     return get_config() if arg is None else get_config(arg)
 
 
@@ -152,7 +145,7 @@ def test_smoke_variant_is_the_same_run_but_small(name):
 @pytest.mark.core
 @pytest.mark.parametrize("name", CONFIGS)
 def test_config_says_how_it_is_run(name):
-    lines = (load(name).__doc__ or "").splitlines()
+    lines = (load_script(CONFIGS[name]).__doc__ or "").splitlines()
     assert lines[0].endswith(".")
     assert any(line.startswith("Command:") for line in lines)
     assert any(line.startswith("Smoke:") for line in lines)

@@ -1,6 +1,5 @@
 """The sweep command: what is wrong is refused before any run; the same command goes on."""
 
-import importlib.util
 import json
 import shlex
 import subprocess
@@ -14,27 +13,17 @@ from hopfield_attn.train.interrupt import EXIT_CODE
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.sweep import processes as sweep_processes
 from hopfield_attn.train.sweep.processes import Outcome
+from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SYNTHETIC = f"--config={REPOSITORY}/configs/synthetic.py:smoke"
 HEADS = "model.heads=identity|identity:2,quadratic:2"
 
 
-def load_script(name):
-    path = list(sys.path)
-    spec = importlib.util.spec_from_file_location(
-        f"{name}_command", REPOSITORY / "scripts" / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path[:] = path
-    return module
-
-
 @pytest.fixture(scope="module")
 def command():
     """The script as a module, without running it."""
-    return load_script("sweep")
+    return load_script("scripts/sweep.py")
 
 
 @pytest.fixture
@@ -67,7 +56,7 @@ class Stand:
         pass
 
     def run(self, command):
-        parse = load_script("train").parse_arguments
+        parse = load_script("scripts/train.py").parse_arguments
         config, workdir = parse(command[1:])
         self.started.append(workdir.name)
         open_run_folder(workdir, config)
@@ -171,7 +160,7 @@ def test_commands_can_be_printed_and_make_the_same_runs(run, stand, tmp_path, mo
     arguments = (SYNTHETIC, *fixed, "--workdir=runs/x", "seed=0,1", HEADS)
     code, output, _ = run(*arguments, "--print")
     assert code == 0
-    parse = load_script("train").parse_arguments
+    parse = load_script("scripts/train.py").parse_arguments
     parsed = [parse(shlex.split(line)) for line in output.splitlines()]
     assert [workdir for _, workdir in parsed] == [Path("runs/x", name) for name in NAMES]
     assert {(c.model.lam, c.train.num_steps) for c, _ in parsed} == {(2.0, 3)}

@@ -1,6 +1,5 @@
 """The training command: what is wrong is said in one line, at once; exit codes mean something."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 from hopfield_attn.energies.nonlinearities import FAMILIES
 from hopfield_attn.train import main as train_main
 from hopfield_attn.train.interrupt import EXIT_CODE, SIGNALS, Interrupted
+from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPT = REPOSITORY / "scripts" / "train.py"
@@ -21,12 +21,7 @@ SYNTHETIC = f"--config={REPOSITORY}/configs/synthetic.py:smoke"
 @pytest.fixture(scope="module")
 def command():
     """The script as a module, without running it."""
-    path = list(sys.path)
-    spec = importlib.util.spec_from_file_location("train_command", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path[:] = path
-    return module
+    return load_script(SCRIPT)
 
 
 @pytest.fixture

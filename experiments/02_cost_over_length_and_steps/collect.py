@@ -6,12 +6,11 @@ python experiments/02_cost_over_length_and_steps/collect.py --check    # exit 1 
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
 from experiments.page import run_collector
-from hopfield_attn.benchmark.machine import title_of
+from hopfield_attn.benchmark.machine import slug_of, title_of
 from hopfield_attn.benchmark.plots import draw_profile, pictures_of
 from hopfield_attn.benchmark.summary import AUTO, markdown
 from hopfield_attn.files import write_json
@@ -37,16 +36,13 @@ CAPTIONS = {
 
 
 def collect(folder: Path) -> None:
-    """Writes results/DEVICE-DTYPE-VERSION.json from the output folder of scripts/profile."""
+    """Writes results/DEVICE-VERSION-DTYPE.json from the output folder of scripts/profile."""
     found = json.loads((folder / "profile.json").read_text(encoding="utf-8"))
-    machine = found["machine"]
-    device = f"cpu-{machine['threads']}" if machine["backend"] == "cpu" else machine["device"]
     settings = found["settings"]
-    parts = [device, settings["dtype"], f"jax-{machine['jax']}"]
+    parts = [slug_of(found["machine"]), settings["dtype"]]
     if settings["batch_heads"]:
         parts.append(f"heads-{settings['batch_heads']}")
-    name = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower())
-    path = HERE / "results" / f"{name}.json"
+    path = HERE / "results" / f"{'-'.join(parts)}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, found)
 
@@ -89,7 +85,7 @@ def floor_tables() -> str:
 
 
 def floor_table(found: dict) -> str:
-    """The rows of one results/floor-VERSION.json."""
+    """The rows of one results/floor-MACHINE.json."""
     shape = found["shape"]
     lines = [
         f"{title_of(found['machine'])}; b·h = {shape['batch_heads']}, d = {shape['d']}, "

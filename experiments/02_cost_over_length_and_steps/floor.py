@@ -6,11 +6,10 @@ The floor of a program is its matrix products at the speed of one large product 
 and one exponential of the n² scores of a head. The products are counted in the traced program:
 operations, and the bytes of their operands and results, which a measured copy turns into time. All
 programs are timed in turns; of the machine's peaks the best round counts, of the programs the
-median. results/floor-VERSION.json is written, and collect.py makes the tables.
+median. results/floor-MACHINE.json is written, and collect.py makes the tables.
 """
 
 import math
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hopfield_attn import nonlinear_attention, nonlinearities
-from hopfield_attn.benchmark.machine import describe_machine
+from hopfield_attn.benchmark.machine import describe_machine, slug_of
 from hopfield_attn.files import write_json
 
 HERE = Path(__file__).resolve().parent
@@ -174,10 +173,9 @@ def main() -> int:
                     }
                 )
     machine = describe_machine()
-    version = re.sub(r"[^0-9]+", "-", machine["jax"])
     (HERE / "results").mkdir(exist_ok=True)
     write_json(
-        HERE / "results" / f"floor-{version}.json",
+        HERE / "results" / f"floor-{slug_of(machine)}.json",
         {
             "machine": machine,
             "shape": {"batch_heads": f"{CELLS}/n", "d": WIDTH, "dtype": "float32"},

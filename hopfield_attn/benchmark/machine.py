@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,19 @@ def title_of(machine: dict[str, Any]) -> str:
     if machine["backend"] == "cpu":
         return f"{machine['threads']} threads of {machine['cpu']}, jax {machine['jax']}"
     return f"{machine['device']}, jax {machine['jax']}"
+
+
+def slug_of(machine: dict[str, Any]) -> str:
+    """The machine in a file name: device, threads of a CPU, version of jax.
+
+    Example:
+      >>> cpu = {"backend": "cpu", "cpu": "AMD EPYC", "threads": 2, "jax": "0.10.2"}
+      >>> slug_of(cpu)
+      'amd-epyc-2-jax-0-10-2'
+    """
+    is_cpu = machine["backend"] == "cpu"
+    device = f"{machine['cpu']} {machine['threads']}" if is_cpu else machine["device"]
+    return re.sub(r"[^a-z0-9]+", "-", f"{device} jax {machine['jax']}".lower())
 
 
 def cpu_model(path: Path = Path("/proc/cpuinfo")) -> str:

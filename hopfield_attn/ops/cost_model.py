@@ -4,12 +4,14 @@ A linear F is one attention. Otherwise, on the CPU that the constants were measu
 
 * pooled, few keys: "dual", which replaces the 2T products of n·m·d operations by one of n·m² and T
   of m², and so pays where m/d_v is small against T;
-* pooled with one or two steps, and elementwise: "blockwise", which makes A again in the reverse
-  pass. That costs fewer bytes than to keep A, and at so few steps hardly more operations;
+* pooled with one or two steps of many keys: "remat", which makes A again in the reverse pass. That
+  costs fewer bytes than to keep A of all heads, and at so few steps hardly more operations;
+* elementwise, and pairwise with very many keys: "blockwise", which needs A once in each direction
+  for all steps anyway;
 * else A is kept ("primal") while there is room for it, and beyond it made again ("blockwise").
 
 Where two were best in one direction each, the one that is faster forward and backward was taken.
-The constants are of two CPU cores, jax 0.10, float32; on GPU and TPU nothing was measured.
+The constants are of two cores of two CPUs, jax 0.10, float32; on GPU and TPU nothing was measured.
 """
 
 from hopfield_attn.ops.partition import CONTEXT, MESH_AXES, mesh_sizes, num_parts
@@ -17,10 +19,13 @@ from hopfield_attn.ops.problem import Call, DescentOptions
 
 MAX_KEPT_CELLS = 2**29
 """Weights of a call on one device beyond which A is not kept: 2 GiB of float32."""
-DUAL_KEYS = ((256, 2), (512, 6))
+DUAL_KEYS = ((128, 2), (256, 3), (512, 6), (1024, 8))
 """(m, T): up to m keys "dual" is the fastest from T steps on."""
-MIN_BLOCKWISE_KEYS = 512
-"""Keys from which "blockwise" is the fastest for one and two steps of the pooled coupling."""
+MIN_REMAT_KEYS, MAX_REMAT_STEPS = 512, 2
+"""Keys from which, and steps up to which, "remat" is the fastest for the pooled coupling."""
+
+MIN_PAIRWISE_KEYS = 2048
+"""Keys from which "blockwise" is the fastest for the pairwise coupling."""
 
 
 def choose_implementation(call: Call, options: DescentOptions) -> str:
@@ -44,7 +49,10 @@ def choose_implementation(call: Call, options: DescentOptions) -> str:
         return "dual"
     if keeps_weights:
         return "primal"
-    is_fast = options.coupling == "elementwise" or (
-        is_pooled and T <= 2 and m >= MIN_BLOCKWISE_KEYS
-    )
-    return "blockwise" if is_fast or not has_room else "primal"
+    if is_pooled:
+        is_remade = m >= MIN_REMAT_KEYS and T <= MAX_REMAT_STEPS
+        kept = "remat" if is_remade else "primal"
+    else:
+        is_kept = options.coupling == "pairwise" and m < MIN_PAIRWISE_KEYS
+        kept = "primal" if is_kept else "blockwise"
+    return kept if has_room else "blockwise"

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 from hopfield_attn.ops.modes import descend_in_mode
 from hopfield_attn.ops.pooled import Products, pooled_descent
 from hopfield_attn.ops.primal import pooled_formula
-from hopfield_attn.ops.problem import DescentOptions, HeadInputs, Steps, steps_of, weights_of
+from hopfield_attn.ops.problem import (
+    DescentOptions,
+    HeadInputs,
+    Steps,
+    check_is_pooled,
+    steps_of,
+    weights_of,
+)
 from hopfield_attn.typing import Array, State
 
 
@@ -24,11 +31,7 @@ def dual(inputs: HeadInputs, options: DescentOptions) -> State:
     Raises:
       ValueError: for another coupling than the pooled one.
     """
-    if options.coupling != "pooled":
-        raise ValueError(
-            "implementation='dual' is for coupling='pooled', the one whose states are A diag(c) y; "
-            f"got coupling={options.coupling!r}"
-        )
+    check_is_pooled(options, name="dual")
     weights = weights_of(inputs, options)
     steps = steps_of(inputs, options, weights)
     return descend_in_mode(

@@ -1,4 +1,4 @@
-"""The descent of implementations that never hold A: what blockwise and the kernels share."""
+"""The descent of implementations that make A again: what blockwise, remat and the kernels share."""
 
 import functools
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def descend_matrix_free(
     *,
     name: str,
     products: Products,
-    pairwise: Coupling,
+    pairwise: Coupling | None = None,
 ) -> State:
     """x_T by products that make A again.
 
@@ -54,22 +54,25 @@ def descend_matrix_free(
       options: T, λ and η as numbers, coupling, gradient mode.
       name: of the implementation, for messages.
       products: for the pooled coupling, and for the one attention of the elementwise coupling.
-      pairwise: the pairwise coupling, which has no such products.
+      pairwise: the pairwise coupling, which has no such products; ``None`` where it is not asked
+        for.
 
     Raises:
       ValueError: for attention dropout, and where λ or η is "auto".
     """
     if inputs.keep is not None:
         raise ValueError(
-            f"implementation={name!r} has no attention dropout: it never holds the weights; "
+            f"implementation={name!r} has no attention dropout: it makes the weights again; "
             "use dropout_rate=0 or implementation='primal'"
         )
     source = Source(inputs.query, inputs.key, inputs.query_mask, inputs.key_mask)
-    coupling = {
+    couplings = {
         "pooled": _pooled(products),
         "pairwise": pairwise,
         "elementwise": _elementwise(products),
-    }[options.coupling]
+    }
+    coupling = couplings[options.coupling]
+    assert coupling is not None
     return descend_in_mode(
         lambda arguments, num_steps: coupling.solve(*arguments, num_steps=num_steps),
         lambda arguments: coupling.make_gradient(*arguments),

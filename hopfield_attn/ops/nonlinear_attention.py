@@ -13,6 +13,7 @@ from hopfield_attn.ops.dual import dual
 from hopfield_attn.ops.kernels.implementation import kernels
 from hopfield_attn.ops.primal import primal
 from hopfield_attn.ops.problem import Call, DescentOptions, Implementation, per_head
+from hopfield_attn.ops.remat import remat
 from hopfield_attn.ops.standard import standard
 from hopfield_attn.ops.weights import zero_masked
 from hopfield_attn.solvers.gradient_modes import GradientMode, as_gradient_mode
@@ -32,6 +33,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "standard": standard,
     "primal": per_head(primal),
     "dual": per_head(dual),
+    "remat": per_head(remat),
     "blockwise": per_head(blockwise),
     "kernels": per_head(kernels),
 }
@@ -86,9 +88,9 @@ def nonlinear_attention(
       dropout_key: PRNG key of the dropout.
       gradient_mode: how the output is differentiated, see :func:`hopfield_attn.descend`.
       implementation: "autodiff" (``jax.grad`` of the energy in a scan, any order of derivative),
-        "standard" (linear F: one attention), "primal" (A kept), "dual" (G kept; pooled),
-        "blockwise" (A never stored) or "kernels" (Pallas, for TPU and GPU; on a CPU an interpreter
-        runs them, slowly). All compute the same;
+        "standard" (linear F: one attention), "primal" (A kept), "dual" (G kept; pooled), "remat" (A
+        kept forward only; pooled), "blockwise" (A never stored) or "kernels" (Pallas, for TPU and
+        GPU; on a CPU an interpreter runs them, slowly). All compute the same;
         ``None`` picks, see :mod:`hopfield_attn.ops.cost_model`. Those with a reverse pass by hand
         have no forward-mode derivatives: "autodiff" has, and so has "primal" unless it is pooled.
 

@@ -28,15 +28,16 @@ class Products(NamedTuple):
     """How a descent multiplies with the attention weights A of a source.
 
     ``held`` is what is computed once from the source: the row log-sum-exp where A is never stored,
-    Aᵀ where it is. ``made`` is what a product computed on its way and ``pull_back`` needs again:
-    (A diag(c) y, Aᵀ A diag(c) y), or ``None`` where memory for T states is not to be had.
+    Aᵀ in the reverse pass where it is. ``made`` is what a product computed on its way and
+    ``pull_back`` needs again: (A diag(c) y, Aᵀ A diag(c) y), or ``None`` where memory for T states
+    is not to be had.
 
     Attributes:
       hold: source → held.
       attend: (source, held, w (m, d)) → A w.
       pool: (source, held, y, x) → u (m,), u_j = Σ_i A_ij ⟨x_i, y_j⟩.
       gram: (source, held, y, c) → G c = pool(A diag(c) y).
-      hold_reverse: (source, held) → held, for the rest.
+      hold_reverse: (source, what was stored of held) → held, for the rest.
       reverse_pool: as ``pool`` → (u, Aᵀ x or ``None``).
       reverse_gram: as ``gram`` → (G c, made).
       pull_back: (source, held, y, last, pairs) → the cotangents of the source and of y under
@@ -44,6 +45,7 @@ class Products(NamedTuple):
         ``pairs`` = (a, b, made of a), with a leading axis T; ``None``: no pairs.
       hold_and_attend: (source, w) → (held, A w) in one sweep; ``None``: ``hold``, then ``attend``.
       hold_and_gram: (source, y) → (held, G 1) in one sweep; ``None``: ``hold``, then ``gram``.
+      store: held → what of it is stored for the reverse pass; ``attend`` takes it as well.
     """
 
     hold: Callable[..., Any]
@@ -56,6 +58,7 @@ class Products(NamedTuple):
     pull_back: Callable[..., tuple[Any, Array]]
     hold_and_attend: Callable[..., tuple[Any, Array]] | None = None
     hold_and_gram: Callable[..., tuple[Any, Array]] | None = None
+    store: Callable[[Any], Any] = lambda held: held
 
 
 def slope_of(steps: Steps, like: Array) -> tuple[Callable[..., Array], Any]:
@@ -158,14 +161,14 @@ def _descend_forward(
     value: Array,
     theta: Any,
 ) -> tuple[Array, Any]:
-    x, kept = _run(products, slope, num_steps, source, value, theta)
-    return x, (source, value, theta, kept)
+    x, (held, *path) = _run(products, slope, num_steps, source, value, theta)
+    return x, (source, value, theta, products.store(held), *path)
 
 
 def _descend_backward(
     products: Products, slope: Callable[..., Array], num_steps: int, kept: Any, x_bar: Array
 ) -> tuple[Any, Array, Any]:
-    source, value, theta, (held, last, path) = kept
+    source, value, theta, held, last, path = kept
     held = products.hold_reverse(source, held)
     c_bar, made_last = products.reverse_pool(source, held, value, x_bar)
 
@@ -201,7 +204,7 @@ def _attend_forward(products: Products, source: PyTree, value: Array) -> tuple[A
     else:
         held = products.hold(source)
         x = products.attend(source, held, value)
-    return x, (source, held, value)
+    return x, (source, products.store(held), value)
 
 
 def _attend_backward(products: Products, kept: Any, x_bar: Array) -> tuple[Any, Array]:
@@ -221,7 +224,7 @@ def _pool(products: Products, source: PyTree, value: Array, x: Array) -> Array:
 
 def _pool_forward(products: Products, source: PyTree, value: Array, x: Array) -> tuple[Array, Any]:
     held = products.hold(source)
-    return products.pool(source, held, value, x), (source, held, value, x)
+    return products.pool(source, held, value, x), (source, products.store(held), value, x)
 
 
 def _pool_backward(products: Products, kept: Any, u_bar: Array) -> tuple[Any, Array, Array]:

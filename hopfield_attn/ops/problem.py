@@ -163,6 +163,15 @@ def make_inputs(call: Call, *, dropout_rate: float) -> HeadInputs:
     return HeadInputs(query, key, value, repeat_heads(F, b, h), query_mask, key_mask, keep)
 
 
+def check_is_pooled(options: DescentOptions, *, name: str) -> None:
+    """Raises ``ValueError`` where the implementation ``name`` is asked for another coupling."""
+    if options.coupling != "pooled":
+        raise ValueError(
+            f"implementation={name!r} is for coupling='pooled', the one whose states are "
+            f"A diag(c) y; got coupling={options.coupling!r}"
+        )
+
+
 def weights_of(inputs: HeadInputs, options: DescentOptions) -> Float[Array, "n m"]:
     """A of one head, after dropout."""
     weights = head_weights(
@@ -187,7 +196,7 @@ def steps_of(
         if options.needs_weights:
             raise ValueError(
                 "lam='auto' and step_size='auto' are computed from all attention weights, which "
-                "this implementation never holds; give numbers, or use implementation='primal'"
+                "this implementation does not keep; give numbers, or use implementation='primal'"
             )
         # The numbers do not depend on A; it only has to be there.
         weights = jnp.zeros((0, inputs.key.shape[0]), dtype)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import optax
 from jax.sharding import Mesh
 from rich.console import Console
 
@@ -106,11 +107,11 @@ def train(
             watchdog=watchdog,
             interrupt=interrupt,
         )
-        state = shard_state(init_state(params, optimizer), mesh)
+        state = first_state(params, optimizer, mesh)
         restored = checkpoints.restore_latest(state)
         if restored is None and config.model.pretrained:
             params = start_from_pretrained(model, config.model.pretrained, workdir, console)
-            state = shard_state(init_state(params, optimizer), mesh)
+            state = first_state(params, optimizer, mesh)
         state = restored or state
         result = read_result(workdir)
         if result is not None and traced:
@@ -137,6 +138,14 @@ def train(
                 write_json(workdir / "result.json", result)
     interrupt.pass_on()
     return TrainedModel(definition, params_of(state, mesh), result, int(state.step))
+
+
+def first_state(params: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """The state before the first update, on the devices of ``mesh``.
+
+    The optimizer begins from parameters that are split, so no device ever has its state whole.
+    """
+    return shard_state(init_state(shard_state(params, mesh), optimizer), mesh)
 
 
 def params_of(state: TrainState, mesh: Mesh) -> Any:

@@ -16,6 +16,7 @@ from configs.defaults import get_defaults
 from hopfield_attn.data.masking import num_masked
 from hopfield_attn.models.registry import make_masked_language_model
 from hopfield_attn.train.energies import energy_metrics, make_energy_step
+from hopfield_attn.train.loop import first_state
 from hopfield_attn.train.optimizer import make_optimizer
 from hopfield_attn.train.sharding import check_layout, make_mesh, shard_batch, shard_state
 from hopfield_attn.train.state import init_state, split_model
@@ -73,7 +74,8 @@ def run(config, num_steps):
     )
     losses, norms = [], []
     with jax.set_mesh(mesh):
-        state = shard_state(init_state(params, optimizer), mesh)
+        fresh = init_state(shard_state(params, mesh), optimizer)
+        state = first_state(params, optimizer, mesh)
         placed = [leaf.sharding for leaf in jax.tree.leaves(state)]
         compiled = step.lower(state, shard_batch(mlm_batch(config, 0), mesh)).compile()
         for number in range(num_steps):
@@ -87,6 +89,11 @@ def run(config, num_steps):
         before.is_equivalent_to(leaf.sharding, leaf.ndim)
         for before, leaf in zip(placed, jax.tree.leaves(state), strict=True)
     ]
+    begins_split = [
+        before.sharding.is_equivalent_to(leaf.sharding, leaf.ndim)
+        for before, leaf in zip(jax.tree.leaves(fresh), jax.tree.leaves(state), strict=True)
+        if leaf.ndim
+    ]
     memory = compiled.memory_analysis()
     types = {str(leaf.dtype) for leaf in jax.tree.leaves((state.params, state.opt_state))}
     return {
@@ -97,6 +104,7 @@ def run(config, num_steps):
         "argument_bytes": memory.argument_size_in_bytes,
         "temp_bytes": memory.temp_size_in_bytes,
         "state_stays_where_it_is": all(same),
+        "optimizer_begins_split": all(begins_split),
         "types": sorted(types),
         "num_step_programs": step._cache_size(),
     }

@@ -55,6 +55,7 @@ def assert_same_losses(found, expected):
         close = pytest.approx(value, rel=1e-4, abs=1e-5)
         assert found["energies"][name] == close, (found["mesh"], name)
     assert found["state_stays_where_it_is"]
+    assert found["optimizer_begins_split"]
     assert found["num_step_programs"] == 1
 
 

@@ -1,13 +1,12 @@
 """scripts/evaluate and scripts/predict: what they print, and what they refuse in one line."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from hopfield_attn.data.tsv import read_table
+from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -17,13 +16,7 @@ def run_script(capsys):
     """(name of the script, arguments) → exit code, standard output, standard error."""
 
     def run_script(name, *arguments):
-        path = list(sys.path)
-        spec = importlib.util.spec_from_file_location(
-            f"{name}_command", REPOSITORY / "scripts" / f"{name}.py"
-        )
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        sys.path[:] = path
+        module = load_script(f"scripts/{name}.py")
         code = module.main([f"{name}.py", *map(str, arguments)])
         return code, *capsys.readouterr()
 

@@ -1,0 +1,95 @@
+"""A is kept while steps are taken and made again, by blocks, in the reverse pass; pooled only.
+
+The forward pass costs no product twice, and the reverse pass has nothing of size n·m to read back:
+of the softmax only the row log-sum-exp is stored, as in :mod:`hopfield_attn.ops.blockwise`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hopfield_attn.ops.blockwise import matrix_free
+from hopfield_attn.ops.matrix_free import Source, descend_matrix_free
+from hopfield_attn.ops.pooled import Products
+from hopfield_attn.ops.primal import KEPT
+from hopfield_attn.ops.problem import DescentOptions, HeadInputs, check_is_pooled
+from hopfield_attn.ops.weights import allowed_pairs
+from hopfield_attn.typing import Array, Float, State, Weights
+
+
+class Held(NamedTuple):
+    """What a pass holds of the softmax.
+
+    Attributes:
+      lse: row log-sum-exp ℓ, (n,); ∞ for a query that sees no key.
+      weights: A; ``None`` in the reverse pass.
+    """
+
+    lse: Float[Array, "n"]
+    weights: Weights | None
+
+
+def remat(inputs: HeadInputs, options: DescentOptions) -> State:
+    """T gradient steps with A kept forward only: O(n m) memory while they run, O(T m) after.
+
+    Wins for long sequences and few steps.
+
+    Args:
+      inputs: the arrays of the head; no dropout.
+      options: T, λ and η as numbers, gradient mode.
+
+    Raises:
+      ValueError: for another coupling than the pooled one, for attention dropout, and where λ or η
+        is "auto".
+    """
+    check_is_pooled(options, name="remat")
+    products = kept_forward(options.is_causal)
+    return descend_matrix_free(inputs, options, name="remat", products=products)
+
+
+@functools.cache
+def kept_forward(is_causal: bool) -> Products:
+    """The products with an A that is kept until the reverse pass: the source is a :class:`Source`.
+
+    Args:
+      is_causal: query i sees keys 0, …, i.
+    """
+    again = matrix_free(is_causal)
+
+    def hold(source: Source) -> Held:
+        logits = source.query @ source.key.T
+        allowed = allowed_pairs(
+            jnp.arange(len(source.query)),
+            source.query_mask,
+            source.key_mask,
+            is_causal=is_causal,
+            num_keys=len(source.key),
+        )
+        lse = jax.nn.logsumexp(logits, axis=1, where=allowed)
+        lse = jnp.where(lse == -jnp.inf, jnp.inf, lse)
+        weights = jnp.exp(logits - lse[:, None])
+        return Held(lse, weights if allowed is None else jnp.where(allowed, weights, 0.0))
+
+    def attend(source: Source, held: Held, w: Array) -> Array:
+        if held.weights is None:
+            return again.attend(source, held.lse, w)
+        return held.weights @ w
+
+    def pool(source: Source, held: Held, value: Array, x: Array) -> Array:
+        return KEPT.pool(held.weights, None, value, x)
+
+    def gram(source: Source, held: Held, value: Array, c: Array) -> Array:
+        return KEPT.gram(held.weights, None, value, c)
+
+    return again._replace(
+        hold=hold,
+        attend=attend,
+        pool=pool,
+        gram=gram,
+        store=lambda held: held._replace(weights=None),
+        hold_reverse=lambda source, held: held.lse,
+        hold_and_attend=None,
+        hold_and_gram=None,
+    )
