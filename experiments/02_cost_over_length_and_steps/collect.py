@@ -123,7 +123,7 @@ def ledger_row() -> str:
         steps = [T for T in (1, 3, 7) if (T, "forward") in ratios]
         prices = [f"T={T} {ratios[T, 'forward']} / {ratios[T, 'forward_backward']}" for T in steps]
         if prices:
-            parts.append(f"jax {profile['machine']['jax']}: {', '.join(prices)}")
+            parts.append(f"{title_of(profile['machine'])}: {', '.join(prices)}")
     return "plain attentions for one call, n = 1024, forward / with backward; " + "; ".join(parts)
 
 
