@@ -280,7 +280,9 @@ def draw_accuracy(axes: Axes, task: str, runs: list[Run]) -> None:
     if groups.get(AUTO):
         mean, error = _mean_and_error(groups[AUTO])
         axes.errorbar([x[0] * 0.75], [mean], [error], marker="*", markersize=9, color=color)
-        axes.text(x[0] * 0.75, mean, " auto", color=color, fontsize=7, va="bottom")
+        left = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+        axes.annotate("auto", (x[0] * 0.75, mean), **left, color=color, fontsize=7)
+        axes.set_xlim(left=x[0] * 0.5)
 
 
 def _mean_and_error(runs: list[Run]) -> tuple[float, float]:
