@@ -282,7 +282,7 @@ def draw_accuracy(axes: Axes, task: str, runs: list[Run]) -> None:
         axes.errorbar([x[0] * 0.75], [mean], [error], marker="*", markersize=9, color=color)
         left = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
         axes.annotate("auto", (x[0] * 0.75, mean), **left, color=color, fontsize=7)
-        axes.set_xlim(left=x[0] * 0.5)
+        axes.set_xlim(x[0] * 0.45, x[-1] * 1.4)
 
 
 def _mean_and_error(runs: list[Run]) -> tuple[float, float]:
