@@ -64,7 +64,9 @@ def test_trajectory_is_that_of_the_descent(coupling):
 
 @X64
 @pytest.mark.parametrize("coupling", ["pooled", "pairwise"])
-@pytest.mark.parametrize("name", ["quadratic", "log_cosh", "spline"])
+@pytest.mark.parametrize(
+    "name", ["quadratic", "log_cosh", pytest.param("spline", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("step_size", [None, 0.2])
 def test_a_head_is_attention_with_the_weights_of_every_step(coupling, name, step_size):
     weights, y = head()

@@ -62,8 +62,22 @@ def test_half_precision_is_computed_in_float32_and_written_as_it_was(dtype, tmp_
     assert_same_bits(written, {name: tensors[name] for name in written})
 
 
-@pytest.mark.parametrize("coupling", ["pooled", "pairwise", "elementwise"])
-@pytest.mark.parametrize("num_steps", [1, 4])
+@pytest.mark.parametrize(
+    "coupling,num_steps",
+    [
+        ("pooled", 1),
+        ("pairwise", 4),
+        *(
+            pytest.param(coupling, num_steps, marks=pytest.mark.slow)
+            for coupling, num_steps in (
+                ("pooled", 4),
+                ("pairwise", 1),
+                ("elementwise", 1),
+                ("elementwise", 4),
+            )
+        ),
+    ],
+)
 def test_nonlinear_heads_leave_the_outputs_as_they_were_at_alpha_zero(folder, coupling, num_steps):
     expected = outputs(load_pretrained(folder).encoder)
     options = {"coupling": coupling, "num_steps": num_steps, "lam": 0.7}

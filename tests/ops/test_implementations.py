@@ -101,7 +101,7 @@ def test_causal_values_and_gradients_are_those_of_autodiff(implementation, coupl
 
 
 @pytest.mark.parametrize("implementation,coupling", CASES)
-@pytest.mark.parametrize("name", ["cubic", "spline"])
+@pytest.mark.parametrize("name", ["cubic", pytest.param("spline", marks=pytest.mark.slow)])
 def test_every_family(implementation, coupling, name):
     if implementation == "kernels" and coupling == "pairwise" and name == "spline":
         pytest.skip("a kernel has no splines")

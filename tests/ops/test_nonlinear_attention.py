@@ -185,7 +185,9 @@ def test_one_example_never_changes_another(coupling):
 
 
 @pytest.mark.parametrize("coupling", oracles.COUPLINGS)
-@pytest.mark.parametrize("name", ["quadratic", "exponential", "square"])
+@pytest.mark.parametrize(
+    "name", ["quadratic", "square", pytest.param("exponential", marks=pytest.mark.slow)]
+)
 def test_fully_masked_rows_give_zeros_and_finite_gradients(coupling, name):
     (q, k, v), query_mask, key_mask = arrays((2, 4, 5, 2, 3))
     key_mask = key_mask.at[1].set(False)

@@ -110,7 +110,10 @@ def test_jit_equals_eager():
         np.testing.assert_allclose(eager, compiled, rtol=1e-13)
 
 
-@pytest.mark.parametrize("coupling", oracles.COUPLINGS)
+@pytest.mark.parametrize(
+    "coupling",
+    ["pooled", *(pytest.param(c, marks=pytest.mark.slow) for c in ("pairwise", "elementwise"))],
+)
 def test_second_order_derivatives_through_the_descent_are_right(coupling):
     x0, y, weights = head(n=3, m=2, d=2)
 
