@@ -369,6 +369,16 @@ def test_large_heads_on_a_cpu_go_one_after_the_other(implementation):
     assert temporaries_of_large_heads(implementation, lambda solve: solve) < 1
 
 
+@pytest.mark.parametrize("implementation", ["remat", "blockwise"])
+def test_between_the_passes_nothing_of_the_size_of_the_weights_is_stored(implementation):
+    n = 40
+    q = jnp.ones((1, n, 1, 2))
+    F = nonlinearities.quadratic(0.1)
+    options = {"lam": 1.0, "num_steps": 2, "implementation": implementation}
+    _, pull = jax.vjp(lambda q: nonlinear_attention(q, q, q, nonlinearity=F, **options), q)
+    assert max(leaf.size for leaf in jax.tree.leaves(pull)) < n * n
+
+
 def test_the_weights_of_all_heads_are_stored_only_where_they_are_kept():
     def derivative(solve):
         return jax.grad(lambda *arrays: jnp.sum(solve(*arrays)), argnums=(0, 1, 2))
