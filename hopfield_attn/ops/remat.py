@@ -4,7 +4,6 @@ The forward pass costs no product twice, and the reverse pass has nothing of siz
 of the softmax only the row log-sum-exp is stored, as in :mod:`hopfield_attn.ops.blockwise`.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,6 @@ import jax.numpy as jnp
 
 from hopfield_attn.ops.blockwise import matrix_free
 from hopfield_attn.ops.matrix_free import Source, descend_matrix_free
-from hopfield_attn.ops.pooled import Products
 from hopfield_attn.ops.primal import KEPT
 from hopfield_attn.ops.problem import DescentOptions, HeadInputs, check_is_pooled
 from hopfield_attn.ops.weights import allowed_pairs
@@ -45,51 +43,48 @@ def remat(inputs: HeadInputs, options: DescentOptions) -> State:
         is "auto".
     """
     check_is_pooled(options, name="remat")
-    products = kept_forward(options.is_causal)
-    return descend_matrix_free(inputs, options, name="remat", products=products)
+    return descend_matrix_free(inputs, options, name="remat", products=KEPT_FORWARD)
 
 
-@functools.cache
-def kept_forward(is_causal: bool) -> Products:
-    """The products with an A that is kept until the reverse pass: the source is a :class:`Source`.
+AGAIN = matrix_free(is_causal=False)
+"""The products of the reverse pass; pooled attention is not causal."""
 
-    Args:
-      is_causal: query i sees keys 0, …, i.
-    """
-    again = matrix_free(is_causal)
 
-    def hold(source: Source) -> Held:
-        logits = source.query @ source.key.T
-        allowed = allowed_pairs(
-            jnp.arange(len(source.query)),
-            source.query_mask,
-            source.key_mask,
-            is_causal=is_causal,
-            num_keys=len(source.key),
-        )
-        lse = jax.nn.logsumexp(logits, axis=1, where=allowed)
-        lse = jnp.where(lse == -jnp.inf, jnp.inf, lse)
-        weights = jnp.exp(logits - lse[:, None])
-        return Held(lse, weights if allowed is None else jnp.where(allowed, weights, 0.0))
-
-    def attend(source: Source, held: Held, w: Array) -> Array:
-        if held.weights is None:
-            return again.attend(source, held.lse, w)
-        return held.weights @ w
-
-    def pool(source: Source, held: Held, value: Array, x: Array) -> Array:
-        return KEPT.pool(held.weights, None, value, x)
-
-    def gram(source: Source, held: Held, value: Array, c: Array) -> Array:
-        return KEPT.gram(held.weights, None, value, c)
-
-    return again._replace(
-        hold=hold,
-        attend=attend,
-        pool=pool,
-        gram=gram,
-        store=lambda held: held._replace(weights=None),
-        hold_reverse=lambda source, held: held.lse,
-        hold_and_attend=None,
-        hold_and_gram=None,
+def _hold(source: Source) -> Held:
+    logits = source.query @ source.key.T
+    allowed = allowed_pairs(
+        jnp.arange(len(source.query)),
+        source.query_mask,
+        source.key_mask,
+        is_causal=False,
+        num_keys=len(source.key),
     )
+    lse = jax.nn.logsumexp(logits, axis=1, where=allowed)
+    lse = jnp.where(lse == -jnp.inf, jnp.inf, lse)
+    weights = jnp.exp(logits - lse[:, None])
+    return Held(lse, weights if allowed is None else jnp.where(allowed, weights, 0.0))
+
+
+def _attend(source: Source, held: Held, w: Array) -> Array:
+    return AGAIN.attend(source, held.lse, w) if held.weights is None else held.weights @ w
+
+
+def _pool(source: Source, held: Held, value: Array, x: Array) -> Array:
+    return KEPT.pool(held.weights, None, value, x)
+
+
+def _gram(source: Source, held: Held, value: Array, c: Array) -> Array:
+    return KEPT.gram(held.weights, None, value, c)
+
+
+KEPT_FORWARD = AGAIN._replace(
+    hold=_hold,
+    attend=_attend,
+    pool=_pool,
+    gram=_gram,
+    store=lambda held: held._replace(weights=None),
+    hold_reverse=lambda source, held: held.lse,
+    hold_and_attend=None,
+    hold_and_gram=None,
+)
+"""The products with an A that is kept until the reverse pass: the source is a :class:`Source`."""
