@@ -88,6 +88,39 @@ def matrix_free(is_causal: bool) -> Products:
     )
 
 
+def masked_logits(
+    source: Source, rows: Array, query: Array, *, is_causal: bool
+) -> tuple[Array, Array | None]:
+    """The scores q kᵀ of some queries, and which of their keys count (``None``: all do).
+
+    Args:
+      source: what A is made of.
+      rows: positions of the queries.
+      query: the queries at them.
+      is_causal: query i sees keys 0, …, i.
+    """
+    allowed = allowed_pairs(
+        rows,
+        None if source.query_mask is None else source.query_mask[rows],
+        source.key_mask,
+        is_causal=is_causal,
+        num_keys=len(source.key),
+    )
+    return query @ source.key.T, allowed
+
+
+def log_sums(logits: Array, allowed: Array | None) -> Array:
+    """Row log-sum-exp ℓ of scores; ∞ for a row without a key."""
+    lse = jax.nn.logsumexp(logits, axis=1, where=allowed)
+    return jnp.where(lse == -jnp.inf, jnp.inf, lse)
+
+
+def weights_from(logits: Array, allowed: Array | None, lse: Array) -> Array:
+    """A_ij = exp(logits_ij − ℓ_i), 0 where a pair does not count."""
+    weights = jnp.exp(logits - lse[:, None])
+    return weights if allowed is None else jnp.where(allowed, weights, 0.0)
+
+
 class _Sweeps(NamedTuple):
     """Sweeps over blocks of rows of A."""
 
@@ -95,9 +128,7 @@ class _Sweeps(NamedTuple):
 
     def row_lse(self, source: Source) -> Array:
         def block(_: None, rows: Array, query: Array) -> tuple[None, Array]:
-            logits, allowed = self._logits(source, rows, query)
-            lse = jax.nn.logsumexp(logits, axis=1, where=allowed)
-            return None, jnp.where(lse == -jnp.inf, jnp.inf, lse)
+            return None, log_sums(*masked_logits(source, rows, query, is_causal=self.is_causal))
 
         return self._over_rows(block, source, None, source.query)[1]
 
@@ -167,16 +198,6 @@ class _Sweeps(NamedTuple):
         )
         return Source(query_bar, key_bar, None, None), value_bar
 
-    def _logits(self, source: Source, rows: Array, query: Array) -> tuple[Array, Array | None]:
-        allowed = allowed_pairs(
-            rows,
-            None if source.query_mask is None else source.query_mask[rows],
-            source.key_mask,
-            is_causal=self.is_causal,
-            num_keys=len(source.key),
-        )
-        return query @ source.key.T, allowed
-
     def _over_blocks(
         self, block: Callable[..., Any], source: Source, lse: Array, carry: Any, arrays: Any
     ) -> tuple[Any, Any]:
@@ -186,10 +207,8 @@ class _Sweeps(NamedTuple):
             query, lse, arrays = taken
             # The last block may be padded: its rows are not there.
             lse = jnp.where(rows < len(source.query), lse, jnp.inf)
-            logits, allowed = self._logits(source, rows, query)
-            weights = jnp.exp(logits - lse[:, None])
-            weights = weights if allowed is None else jnp.where(allowed, weights, 0.0)
-            return block(carry, weights, arrays)
+            logits, allowed = masked_logits(source, rows, query, is_causal=self.is_causal)
+            return block(carry, weights_from(logits, allowed, lse), arrays)
 
         return self._over_rows(with_weights, source, carry, (source.query, lse, arrays))
 
@@ -204,7 +223,7 @@ class _Sweeps(NamedTuple):
 
         def with_raw(carry: Any, rows: Array, taken: Any) -> tuple[Any, Any]:
             query, arrays = taken
-            logits, allowed = self._logits(source, rows, query)
+            logits, allowed = masked_logits(source, rows, query, is_causal=self.is_causal)
             top = jnp.max(logits, axis=1, keepdims=True, where=allowed, initial=-jnp.inf)
             raw = jnp.exp(logits - top)
             if allowed is not None:

@@ -23,7 +23,6 @@ DUAL_KEYS = ((128, 2), (256, 3), (512, 6), (1024, 8))
 """(m, T): up to m keys "dual" is the fastest from T steps on."""
 MIN_REMAT_KEYS, MAX_REMAT_STEPS = 512, 2
 """Keys from which, and steps up to which, "remat" is the fastest for the pooled coupling."""
-
 MIN_PAIRWISE_KEYS = 2048
 """Keys from which "blockwise" is the fastest for the pairwise coupling."""
 

@@ -6,14 +6,12 @@ of the softmax only the row log-sum-exp is stored, as in :mod:`hopfield_attn.ops
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from hopfield_attn.ops.blockwise import matrix_free
+from hopfield_attn.ops.blockwise import log_sums, masked_logits, matrix_free, weights_from
 from hopfield_attn.ops.matrix_free import Source, descend_matrix_free
 from hopfield_attn.ops.primal import KEPT
 from hopfield_attn.ops.problem import DescentOptions, HeadInputs, check_is_pooled
-from hopfield_attn.ops.weights import allowed_pairs
 from hopfield_attn.typing import Array, Float, State, Weights
 
 
@@ -51,18 +49,10 @@ AGAIN = matrix_free(is_causal=False)
 
 
 def _hold(source: Source) -> Held:
-    logits = source.query @ source.key.T
-    allowed = allowed_pairs(
-        jnp.arange(len(source.query)),
-        source.query_mask,
-        source.key_mask,
-        is_causal=False,
-        num_keys=len(source.key),
-    )
-    lse = jax.nn.logsumexp(logits, axis=1, where=allowed)
-    lse = jnp.where(lse == -jnp.inf, jnp.inf, lse)
-    weights = jnp.exp(logits - lse[:, None])
-    return Held(lse, weights if allowed is None else jnp.where(allowed, weights, 0.0))
+    rows = jnp.arange(len(source.query))
+    logits, allowed = masked_logits(source, rows, source.query, is_causal=False)
+    lse = log_sums(logits, allowed)
+    return Held(lse, weights_from(logits, allowed, lse))
 
 
 def _attend(source: Source, held: Held, w: Array) -> Array:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import optax
 from jax.sharding import Mesh
 from rich.console import Console
 
@@ -32,8 +31,8 @@ from hopfield_attn.train.profiler import NO_STEPS, traced_steps
 from hopfield_attn.train.program import Program, make_program
 from hopfield_attn.train.run_files import read_result
 from hopfield_attn.train.run_folder import peak_memory_mib
-from hopfield_attn.train.sharding import check_layout, constrain_whole, make_mesh, shard_state
-from hopfield_attn.train.state import ModelDefinition, TrainState, init_state, split_model
+from hopfield_attn.train.sharding import check_layout, constrain_whole, first_state, make_mesh
+from hopfield_attn.train.state import ModelDefinition, TrainState, split_model
 from hopfield_attn.train.tasks import Task
 from hopfield_attn.train.throughput import check_peak_flops, peak_of_all_devices, work_counter
 from hopfield_attn.train.tracking import open_tracker
@@ -138,14 +137,6 @@ def train(
                 write_json(workdir / "result.json", result)
     interrupt.pass_on()
     return TrainedModel(definition, params_of(state, mesh), result, int(state.step))
-
-
-def first_state(params: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """The state before the first update, on the devices of ``mesh``.
-
-    The optimizer begins from parameters that are split, so no device ever has its state whole.
-    """
-    return shard_state(init_state(shard_state(params, mesh), optimizer), mesh)
 
 
 def params_of(state: TrainState, mesh: Mesh) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hopfield_attn.checks import check_count
@@ -23,6 +24,7 @@ from hopfield_attn.ops.partition import (
     mesh_sizes,
     num_parts,
 )
+from hopfield_attn.train.state import TrainState, init_state
 from hopfield_attn.typing import PyTree
 
 REST = -1
@@ -147,6 +149,14 @@ def shard_state(tree: PyTree, mesh: Mesh) -> PyTree:
         return _put(leaf, NamedSharding(mesh, leaf_spec(path, np.shape(leaf), sizes)))
 
     return jax.tree_util.tree_map_with_path(put, tree)
+
+
+def first_state(params: PyTree, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """The state before the first update, on the devices of ``mesh``.
+
+    The optimizer begins from parameters that are split, so no device ever has its state whole.
+    """
+    return shard_state(init_state(shard_state(params, mesh), optimizer), mesh)
 
 
 def constrain_state(tree: PyTree) -> PyTree:

@@ -16,10 +16,9 @@ from configs.defaults import get_defaults
 from hopfield_attn.data.masking import num_masked
 from hopfield_attn.models.registry import make_masked_language_model
 from hopfield_attn.train.energies import energy_metrics, make_energy_step
-from hopfield_attn.train.loop import first_state
 from hopfield_attn.train.optimizer import make_optimizer
-from hopfield_attn.train.sharding import check_layout, make_mesh, shard_batch, shard_state
-from hopfield_attn.train.state import init_state, split_model
+from hopfield_attn.train.sharding import check_layout, first_state, make_mesh, shard_batch
+from hopfield_attn.train.state import split_model
 from hopfield_attn.train.step import make_train_step
 from hopfield_attn.train.tasks.masked_lm import mlm_loss, mlm_weight
 
@@ -74,8 +73,13 @@ def run(config, num_steps):
     )
     losses, norms = [], []
     with jax.set_mesh(mesh):
-        fresh = init_state(shard_state(params, mesh), optimizer)
-        state = first_state(params, optimizer, mesh)
+        made = []
+
+        def init(params):
+            made.append((params, optimizer.init(params)))
+            return made[-1][1]
+
+        state = first_state(params, optimizer._replace(init=init), mesh)
         placed = [leaf.sharding for leaf in jax.tree.leaves(state)]
         compiled = step.lower(state, shard_batch(mlm_batch(config, 0), mesh)).compile()
         for number in range(num_steps):
@@ -91,7 +95,11 @@ def run(config, num_steps):
     ]
     begins_split = [
         before.sharding.is_equivalent_to(leaf.sharding, leaf.ndim)
-        for before, leaf in zip(jax.tree.leaves(fresh), jax.tree.leaves(state), strict=True)
+        for before, leaf in zip(
+            jax.tree.leaves(made[-1]),
+            jax.tree.leaves((state.params, state.opt_state)),
+            strict=True,
+        )
         if leaf.ndim
     ]
     memory = compiled.memory_analysis()
