@@ -32,6 +32,7 @@ def test_onset_is_the_first_strength_with_several_wells(wells):
 def test_counts_have_to_depend_on_the_strength_over_the_tie_alone(wells):
     # At λ = 1 the strengths are worth 0.5, 1, 1.5 and 2.
     assert wells.scaling_violations(phases([[1, 2, 2, 2], [1, 1, 2, 2]])) == 0
+    assert wells.scaling_violations(phases([[1, 1, 3, 5], [1, 1, 1, 1]])) == 0
     assert wells.scaling_violations(phases([[1, 1, 1, 2], [1, 1, 1, 3]])) == 1
 
 
