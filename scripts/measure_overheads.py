@@ -94,7 +94,7 @@ class Trainer:
         optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
         self.steps = {
             limit: make_train_step(
-                self.definition, blueprint.loss_fn, optimizer, seed=0, max_skipped_steps=limit
+                self.definition, blueprint.loss_fn, optimizer, max_skipped_steps=limit
             )
             for limit in (None, config.train.max_skipped_steps)
         }

@@ -24,6 +24,7 @@ import operator
 import os
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,13 +133,24 @@ def run_missing(runs, workdir: Path, command: str) -> int:
         print(f"{len(runs) - len(todo)} of {len(runs)} runs are finished already")
     workdir.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}
-    with Processes() as processes:
+    with (
+        Processes() as processes,
+        tempfile.TemporaryDirectory(dir=workdir, prefix="compiled-") as compiled,
+    ):
+        # Runs that differ in their seed, or in where they stop, are the same programs.
+        environment = {
+            "JAX_COMPILATION_CACHE_DIR": compiled,
+            # Many small programs take as long as a few large ones.
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        } | os.environ
         for number, run in enumerate(todo, start=len(runs) - len(todo) + 1):
             if processes.is_stopped:
                 break
             print(f"[{number}/{len(runs)}] {run.name}", flush=True)
             program = [sys.executable, str(ROOT / "scripts" / "train.py")]
-            outcome = processes.run([*program, *arguments_of(run, workdir)])
+            outcome = processes.run(
+                [*program, *arguments_of(run, workdir)], environment=environment
+            )
             if outcome.code and not processes.is_stopped:
                 said = outcome.last_line.removeprefix("error: ") or "no message"
                 failures[run.name] = f"exit code {outcome.code}, {said}"

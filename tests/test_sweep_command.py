@@ -41,7 +41,7 @@ class Stand:
     """Stands for the processes: trains nothing, and leaves the folder that a run would leave."""
 
     def __init__(self):
-        self.started = []
+        self.started, self.caches = [], []
         self.outcomes = {}
         self.is_stopped = False
 
@@ -55,7 +55,9 @@ class Stand:
     def __exit__(self, *error):
         pass
 
-    def run(self, command):
+    def run(self, command, *, environment):
+        self.caches.append(environment["JAX_COMPILATION_CACHE_DIR"])
+        assert Path(self.caches[-1]).is_dir()
         parse = load_script("scripts/train.py").parse_arguments
         config, workdir = parse(command[1:])
         self.started.append(workdir.name)
@@ -112,6 +114,22 @@ def test_grid_is_run_once_and_summarised(run, stand, tmp_path):
     code, output, _ = run(SYNTHETIC, f"--workdir={tmp_path}", "seed=0,1,2", HEADS)
     assert "4 of 6 runs are finished already" in output
     assert [name.rpartition("=")[2] for name in stand.started[4:]] == ["2", "2"]
+
+
+def test_runs_share_a_compilation_cache(run, stand, tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    assert run(SYNTHETIC, f"--workdir={tmp_path}", "seed=0,1")[0] == 0
+    first, second = stand.caches
+    assert first == second
+    assert Path(first).parent == tmp_path
+    assert not Path(first).exists()
+    # One that the user has is used, and kept.
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(kept))
+    assert run(SYNTHETIC, f"--workdir={tmp_path}", "seed=2,3")[0] == 0
+    assert stand.caches[2:] == [str(kept)] * 2
+    assert kept.is_dir()
 
 
 def test_run_that_fails_does_not_end_the_others_and_is_tried_again(run, stand, tmp_path):

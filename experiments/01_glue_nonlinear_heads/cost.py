@@ -39,7 +39,7 @@ class Trainer:
         definition, params = split_model(model)
         optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=1000)
         self.state = init_state(params, optimizer)
-        self.step = make_train_step(definition, make_class_loss(row_logits), optimizer, seed=0)
+        self.step = make_train_step(definition, make_class_loss(row_logits), optimizer)
 
     def seconds(self, batch: dict[str, np.ndarray]) -> float:
         """Wall time of one step."""

@@ -74,7 +74,6 @@ def estimate_step(config: Any) -> Estimate:
         definition,
         blueprint.loss_fn,
         optimizer,
-        seed=config.seed,
         accumulate=config.train.accumulate,
         weight_fn=blueprint.weight_fn,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -63,19 +64,19 @@ def make_program(
         definition,
         task.blueprint.loss_fn,
         optimizer,
-        seed=config.seed,
         accumulate=config.train.accumulate,
         weight_fn=task.blueprint.weight_fn,
         max_skipped_steps=config.train.max_skipped_steps,
     )
     predict_step = make_predict_step(definition, task.predict_fn)
     energy_step = make_energy_step(definition)
+    seed = np.uint32(config.seed % 2**32)
     size = round_up(config.train.eval_batch_size, mesh)
 
     def advance(state: TrainState, batch: Any) -> tuple[TrainState, Any]:
         watchdog.beat()
         with jax.set_mesh(mesh):
-            return train_step(state, shard_batch(batch, mesh))
+            return train_step(state, shard_batch(batch, mesh), seed)
 
     def predict(params: Any, batch: Any) -> dict[str, Any]:
         watchdog.beat()

@@ -11,7 +11,7 @@ from flax import nnx
 from hopfield_attn.train.accumulate import Batch, WeightFn, accumulated, num_rows
 from hopfield_attn.train.sharding import constrain_state, constrain_whole
 from hopfield_attn.train.state import ModelDefinition, TrainState
-from hopfield_attn.typing import Array, PyTree, Scalar
+from hopfield_attn.typing import Array, PyTree, Scalar, ScalarLike
 
 LossFn = Callable[[Any, Batch, nnx.Rngs | None], Scalar]
 """(model, batch, rngs or None) → mean loss."""
@@ -22,15 +22,15 @@ def make_train_step(
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     *,
-    seed: int,
     accumulate: int = 1,
     weight_fn: WeightFn = num_rows,
     max_skipped_steps: int | None = 10,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """Returns the compiled step: (state, batch) → (next state, metrics); the state is donated.
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """Returns the compiled step: (state, batch, seed=0) → (next state, metrics); donates the state.
 
     Dropout of step s uses ``fold_in(key(seed), s)``, so a resumed run draws what an uninterrupted
-    one does.
+    one does. The seed is an argument of the program instead of a part of it, so runs that differ in
+    nothing else find each other's program in a compilation cache.
 
     A step whose loss or gradient norm is not finite is skipped: parameters and optimizer state stay
     as they are, bit by bit, and the step is counted. After ``max_skipped_steps`` in a row nothing
@@ -40,7 +40,6 @@ def make_train_step(
       definition: the model.
       loss_fn: (model, batch, rngs) → mean loss.
       optimizer: of optax.
-      seed: of the dropout.
       accumulate: parts of the batch whose gradients are computed one after the other, see
         :func:`hopfield_attn.train.accumulate.accumulated`.
       weight_fn: batch → what its loss weighs in the mean over the parts.
@@ -49,7 +48,9 @@ def make_train_step(
     """
 
     @jax.jit(donate_argnums=0)
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+    def train_step(
+        state: TrainState, batch: Batch, seed: ScalarLike = 0
+    ) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
 
         def loss_and_grads(params: PyTree, batch: Batch, key: Array) -> tuple[Scalar, PyTree]:

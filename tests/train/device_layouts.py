@@ -67,11 +67,10 @@ def run(config, num_steps):
         definition,
         mlm_loss,
         optimizer,
-        seed=config.seed,
         accumulate=config.train.accumulate,
         weight_fn=mlm_weight,
     )
-    losses, norms = [], []
+    losses, norms, seed = [], [], np.uint32(config.seed)
     with jax.set_mesh(mesh):
         made = []
 
@@ -81,9 +80,9 @@ def run(config, num_steps):
 
         state = first_state(params, optimizer._replace(init=init), mesh)
         placed = [leaf.sharding for leaf in jax.tree.leaves(state)]
-        compiled = step.lower(state, shard_batch(mlm_batch(config, 0), mesh)).compile()
+        compiled = step.lower(state, shard_batch(mlm_batch(config, 0), mesh), seed).compile()
         for number in range(num_steps):
-            state, metrics = step(state, shard_batch(mlm_batch(config, number), mesh))
+            state, metrics = step(state, shard_batch(mlm_batch(config, number), mesh), seed)
             losses.append(float(metrics["loss"]).hex())
             norms.append(float(metrics["grad_norm"]).hex())
         rows = {name: mlm_batch(config, 0)[name] for name in ("tokens", "mask")}

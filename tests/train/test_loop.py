@@ -57,6 +57,27 @@ def test_seed_changes_the_run_and_nothing_else_does(make_config, train, tmp_path
     assert first_losses("seed", seed=1) != losses
 
 
+def test_runs_that_differ_in_their_seed_are_one_program(make_config, train, tmp_path, monkeypatch):
+    original, programs, seeds = program.make_train_step, [], []
+
+    def seen(*args, **kwargs):
+        step = original(*args, **kwargs)
+
+        def advance(state, batch, seed):
+            programs.append(step.lower(state, batch, seed).as_text())
+            seeds.append(int(seed))
+            return step(state, batch, seed)
+
+        return advance
+
+    monkeypatch.setattr(program, "make_train_step", seen)
+    for seed in (0, 3, 2**32 + 5):
+        config = make_config({"train.num_steps": 1, "seed": seed})
+        train(config, tmp_path / str(seed))
+    assert seeds == [0, 3, 5]
+    assert len(set(programs)) == 1
+
+
 def test_evaluations_happen_when_they_are_due(make_config, tmp_path, quiet, settings, monkeypatch):
     config = make_config(settings | {"train.num_steps": 6, "train.eval_every": 2})
     open_run_folder(tmp_path, config)
@@ -99,7 +120,7 @@ def test_metrics_are_fetched_once_and_when_the_next_step_is_dispatched(
     def make(*args, **kwargs):
         step = original(*args, **kwargs)
 
-        def train_step(state, batch):
+        def train_step(state, batch, seed):
             number = sum(kind == "dispatch" for kind, _ in events) + 1
             events.append(("dispatch", number))
             state, metrics = step(state, batch)

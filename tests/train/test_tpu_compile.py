@@ -38,7 +38,7 @@ model = make_masked_language_model(
     config.model, vocab_size=data.vocab_size, max_length=data.length, seed=0)
 definition, params = split_model(model)
 optimizer = make_optimizer(config.optimizer, num_steps=config.train.num_steps)
-step = make_train_step(definition, mlm_loss, optimizer, seed=0)
+step = make_train_step(definition, mlm_loss, optimizer)
 state = jax.eval_shape(lambda params: init_state(params, optimizer), params)
 slots = num_masked(data.length, mask_rate=data.mask_rate)
 batch = {

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import NamedTuple
 
@@ -41,10 +41,21 @@ class Processes:
         self._untold: int | None = None
         self._previous: dict[int, object] = {}
 
-    def run(self, command: Sequence[str]) -> Outcome:
-        """Runs ``command`` to its end; what it prints goes where this process prints."""
+    def run(
+        self, command: Sequence[str], *, environment: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Runs ``command`` to its end; what it prints goes where this process prints.
+
+        Args:
+          command: program and arguments.
+          environment: variables of the process; ``None`` is those of this one.
+        """
         process = subprocess.Popen(
-            list(command), stderr=subprocess.PIPE, text=True, start_new_session=True
+            list(command),
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self._running = process
         if self._untold is not None:

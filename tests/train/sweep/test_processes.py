@@ -37,6 +37,9 @@ def test_outcome_is_the_exit_code_and_the_last_line(capfd):
         done = processes.run(python("import sys; print('out'); sys.exit('one\\ntwo\\n')"))
         assert done == Outcome(1, "two")
         assert processes.run(python("")) == Outcome(0, "")
+        given = {**os.environ, "GIVEN": "7"}
+        shows = python("import os, sys; sys.exit(int(os.environ['GIVEN']))")
+        assert processes.run(shows, environment=given).code == 7
         killed = processes.run(python("import os; os.kill(os.getpid(), 9)"))
         assert killed.code == -9
         assert not processes.is_stopped
