@@ -30,6 +30,7 @@ def made_up(heads, coupling, seed, accuracies, *, speed=10.0):
         "baselines": {"chance_accuracy": 0.125, "best_accuracy": 1.0},
         "difficulty": "RecallTask()",
         "masses": [[0.1, 0.2], [0.3, 0.6]],
+        "plain_masses": [[0.1, 0.5], [0.3, 0.4]],
         "uniform_mass": 0.15,
     }
 
@@ -76,7 +77,7 @@ def test_table_has_every_figure_of_a_setting(tmp_path):
     # Half as fast: of its 300 steps the first 100 in the time of the linear run.
     assert cells[4] == "0.300 ± 0.000"
     assert cells[5:9] == ["3", "12,800", "40.0", "5.0"]
-    assert cells[9:] == ["0.600 ± 0.000", "0.300 ± 0.000"]
+    assert cells[9:] == ["0.600 ± 0.000", "0.300 ± 0.000", "0.500 ± 0.000"]
     collect.draw({"recall": RUNS}, tmp_path / "accuracy.png")
     assert matplotlib.image.imread(tmp_path / "accuracy.png").shape[1] > 800
 
@@ -85,6 +86,7 @@ def test_table_has_every_figure_of_a_setting(tmp_path):
 def test_smoke_run_is_read(tmp_path):
     config = get_config("task=retrieval,smoke")
     config.model.heads = "quadratic"
+    config.model.alpha_init = 0.5
     main.run(config, tmp_path, console=Console(file=io.StringIO()))
     run = load_script(f"{FOLDER}/measure.py").read_run(tmp_path)
     assert (run["task"], run["heads"], run["coupling"], run["num_steps"]) == (
@@ -99,4 +101,6 @@ def test_smoke_run_is_read(tmp_path):
     # Hardly trained: close to uniform attention, and not exactly.
     assert masses == pytest.approx(run["uniform_mass"], rel=0.5)
     assert len(np.unique(masses)) > 1
+    # The steps have moved it.
+    assert np.abs(masses - np.array(run["plain_masses"])).max() > 1e-3
     assert collect.table("retrieval", [run]).count("quadratic, pooled, T = 2") == 1

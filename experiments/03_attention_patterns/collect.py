@@ -34,6 +34,7 @@ COLUMNS = (
     "steps/s",
     "mass, best head",
     "mass, mean",
+    "mass of A, best head",
 )
 
 
@@ -115,7 +116,10 @@ def setting_cells(group: list[dict], linear: dict[int, dict]) -> list[str]:
     reached = [(steps_to_level(run), run) for run in group]
     reached = [(steps, run) for steps, run in reached if steps is not None]
     speeds = [run["steps_per_second"] for run in group]
-    masses = [[mass for layer in run["masses"] for mass in layer] for run in group]
+    masses, plain = (
+        [[mass for layer in run[name] for mass in layer] for run in group]
+        for name in ("masses", "plain_masses")
+    )
     found = [at_equal_time(run, linear.get(run["seed"])) for run in group]
     at_time = [accuracy for accuracy in found if accuracy is not None]
     samples = [steps * run["batch_size"] for steps, run in reached]
@@ -130,6 +134,7 @@ def setting_cells(group: list[dict], linear: dict[int, dict]) -> list[str]:
         f"{statistics.median(speeds):,.1f}",
         over_seeds([max(values) for values in masses], digits=3),
         over_seeds([statistics.fmean(values) for values in masses], digits=3),
+        over_seeds([max(values) for values in plain], digits=3),
     ]
 
 

@@ -1,17 +1,24 @@
 """What experiment 03 reads from the folder of one finished run."""
 
+import functools
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 
 from configs.command_line import load_run_config
 from experiments.curves import read_curve
 from experiments.finished_run import read_finished
+from hopfield_attn.analysis.diagnostics import diagnose_head
 from hopfield_attn.analysis.source_mass import source_mass
 from hopfield_attn.data.batches import stack_elements
 from hopfield_attn.data.synthetic import synthetic_examples
 from hopfield_attn.data.synthetic_tasks import make_synthetic_task
+from hopfield_attn.energies.nonlinearities import Nonlinearity
+from hopfield_attn.nn.energy_attention import HeadProblem
+from hopfield_attn.ops.heads import over_heads
 from hopfield_attn.train.trained import load_run
+from hopfield_attn.typing import Array
 
 NUM_EXAMPLES = 128
 
@@ -42,7 +49,7 @@ def read_run(folder: Path) -> dict:
 
 
 def masses(config, folder: Path) -> dict:
-    """Mass of every head's weights A on the sources, layers × heads, and of uniform attention."""
+    """Mass on the sources, layers × heads: of effective attention W_T, of A, and of uniform."""
     run = load_run(config, folder)
     encoder = run.definition.bind(run.params).encoder
     task = make_synthetic_task(config.data.task, config.data.to_dict())
@@ -51,13 +58,28 @@ def masses(config, folder: Path) -> dict:
     columns = stack_elements([examples[i] for i in range(NUM_EXAMPLES)])
     batch = {name: jnp.asarray(column) for name, column in columns.items()}
     x = encoder.embed(batch["tokens"], batch["token_types"])
-    found = []
+    found: dict[str, list] = {"masses": [], "plain_masses": []}
     for layer in encoder.layers:
         problems = layer.attention.problems(layer.attention_input(x), mask=batch["mask"])
-        weights = jnp.concatenate([problem.weights for problem in problems], axis=1)
-        found.append(source_mass(weights, batch["positions"], batch["sources"]))
+        attention = {
+            "masses": [effective_weights(problem) for problem in problems],
+            "plain_masses": [problem.weights for problem in problems],
+        }
+        for name, groups in attention.items():
+            weights = jnp.concatenate(groups, axis=1)
+            mass = source_mass(weights, batch["positions"], batch["sources"])
+            found[name].append([round(float(share), 4) for share in mass.heads])
         x = layer(x, batch["mask"])
-    return {
-        "masses": [[round(float(mass), 4) for mass in layer.heads] for layer in found],
-        "uniform_mass": round(float(found[0].uniform), 4),
-    }
+    return {**found, "uniform_mass": round(float(mass.uniform), 4)}
+
+
+def effective_weights(problem: HeadProblem) -> Array:
+    """W_T with x_T = W_T y for every example and head of a group, (b, h, n, m)."""
+    options = {k: v for k, v in problem.options.items() if k != "nonlinearity"}
+
+    def last(weights: Array, values: Array, F: Nonlinearity) -> Array:
+        return diagnose_head(weights, values, nonlinearity=F, **options).attention[-1]
+
+    # Compiled, what else a diagnosis computes is left out.
+    solve = jax.jit(functools.partial(over_heads, last))
+    return solve(problem.weights, problem.values, problem.options["nonlinearity"])
