@@ -1,13 +1,14 @@
 """The context wells of one attention head, and which tokens each of them binds together."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
-from hopfield_attn.analysis.wells import Ends, Wells, descend_all, group_ends
+from hopfield_attn.analysis.wells import Wells, descend_all, group_ends
 from hopfield_attn.checks import check_at_least, check_count
 from hopfield_attn.energies.attention import attention_energy, check_head, default_gain
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
@@ -105,22 +106,11 @@ def head_wells(
     if step_size == 0:  # none is certified: F'' has no lower bound
         step_size, backtracking = 1.0 / (1.0 + float(lam)), True
 
-    def energy_of(A: Array, y: Array, F: Nonlinearity, lam: ScalarLike) -> EnergyFn:
-        options: dict[str, Any] = {"coupling": coupling, "lam": lam, "gain": s}
-        return lambda z: attention_energy(z, y, A, nonlinearity=F, **options)
-
-    @jax.jit
-    def solve(A: Array, y: Array, F: Nonlinearity, lam: Array, starts: Array) -> Ends:
-        return descend_all(
-            energy_of(A, y, F, lam),
-            starts,
-            step_size=step_size,
-            max_steps=max_steps,
-            backtracking=backtracking,
-        )
-
-    ends = solve(weights, values, F, jnp.asarray(lam, values.dtype), starts)
-    energy_fn = energy_of(weights, values, F, lam)
+    scalars = (jnp.asarray(number, values.dtype) for number in (lam, s))
+    energy_fn = Partial(_energy_of(coupling), weights, values, F, *scalars)
+    ends = descend_all(
+        energy_fn, starts, step_size=step_size, max_steps=max_steps, backtracking=backtracking
+    )
     wells = group_ends(energy_fn, ends, separation=1e-2)
 
     def gains_of(z: Array) -> Array:
@@ -132,6 +122,18 @@ def head_wells(
     return HeadWells(
         wells, gains.reshape(-1, num_gains), energy_fn, np.asarray(starts), certificate
     )
+
+
+@functools.cache
+def _energy_of(coupling: str) -> Callable[..., Array]:
+    """One function a coupling, so that heads of one shape are compiled once."""
+
+    def energy(
+        A: Array, y: Array, F: Nonlinearity, lam: ScalarLike, gain: ScalarLike, z: Array
+    ) -> Array:
+        return attention_energy(z, y, A, nonlinearity=F, coupling=coupling, lam=lam, gain=gain)
+
+    return energy
 
 
 def reduced_head(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from hopfield_attn.analysis.head_wells import reduced_head, start_states
-from hopfield_attn.analysis.wells import Ends, cluster, descend_all
+from hopfield_attn.analysis.wells import Ends, as_partial, cluster, descend_all
 from hopfield_attn.energies.attention import attention_energy, check_head, default_gain
 from hopfield_attn.energies.nonlinearities import make_nonlinearity
 from hopfield_attn.energies.regimes import regime
@@ -108,7 +108,7 @@ def phase_diagram(
         def energy_fn(z: Array) -> Array:
             return attention_energy(z, y, A, nonlinearity=F, lam=lam, **options)
 
-        return descend_all(energy_fn, starts, step_size=eta, max_steps=max_steps)
+        return descend_all(as_partial(energy_fn), starts, step_size=eta, max_steps=max_steps)
 
     grid = np.meshgrid(alphas, lams, indexing="ij")
     cells = tuple(jnp.asarray(a.ravel(), y.dtype) for a in grid)

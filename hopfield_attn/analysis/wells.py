@@ -1,12 +1,13 @@
 """Context wells: where descents from many starts end, how many such places there are, how deep."""
 
-from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import Partial
 
 from hopfield_attn.checks import check_at_least, check_rank
 from hopfield_attn.solvers.equilibrium import CONVERGED, OUTCOME_NAMES, equilibrium
@@ -111,12 +112,23 @@ def find_wells(
         "tolerance": tolerance,
         "backtracking": backtracking,
     }
-    ends = jax.jit(lambda starts: descend_all(energy_fn, starts, step_size=step_size, **limits))
-    return group_ends(energy_fn, ends(jnp.asarray(starts)), separation=separation)
+    energy_fn = as_partial(energy_fn)
+    ends = descend_all(energy_fn, jnp.asarray(starts), step_size=step_size, **limits)
+    return group_ends(energy_fn, ends, separation=separation)
 
 
+def as_partial(energy_fn: EnergyFn) -> Partial:
+    """An energy that can be an argument of a compiled function.
+
+    A ``Partial`` of arrays is one already: energies that differ in their arrays alone are then
+    compiled once.
+    """
+    return energy_fn if isinstance(energy_fn, Partial) else Partial(energy_fn)
+
+
+@functools.partial(jax.jit, static_argnames=("max_steps", "tolerance", "backtracking"))
 def descend_all(
-    energy_fn: EnergyFn,
+    energy_fn: Partial,
     starts: Array,
     *,
     step_size: ScalarLike,
@@ -142,13 +154,12 @@ def descend_all(
     return Ends(found.x, found.energy, found.residual, found.status)
 
 
-def group_ends(energy_fn: EnergyFn, ends: Ends, *, separation: float) -> Wells:
+def group_ends(energy_fn: Partial, ends: Ends, *, separation: float) -> Wells:
     """The second half of :func:`find_wells`: the ends of descents → wells."""
     states, energies = np.asarray(ends.x), np.asarray(ends.energy)
     statuses = np.array(ends.status)
     labels, firsts = cluster(states, energies, statuses == CONVERGED, separation=separation)
-    spectrum = jax.jit(lambda x: hessian_spectrum(energy_fn, x))
-    spectra = [np.asarray(spectrum(states[k])) for k in firsts]
+    spectra = [np.asarray(_spectrum(energy_fn, states[k])) for k in firsts]
     is_well = [values[0] >= -1e-3 * max(1.0, np.abs(values).max()) for values in spectra]
     kept = [k for k, keep in enumerate(is_well) if keep]
     statuses[np.isin(labels, [k for k, keep in enumerate(is_well) if not keep])] = SADDLE
@@ -193,15 +204,23 @@ def cluster(
     return labels, firsts
 
 
-def _depths(energy_fn: EnergyFn, states: np.ndarray, energies: np.ndarray) -> np.ndarray:
+@jax.jit
+def _spectrum(energy_fn: Partial, x: Array) -> Array:
+    return hessian_spectrum(energy_fn, x)
+
+
+@jax.jit
+def _highest(energy_fn: Partial, a: Array, b: Array) -> Array:
+    """The largest energy on the straight line from a to b."""
+    shares = jnp.linspace(0.0, 1.0, _SEGMENT_POINTS, dtype=a.dtype)
+    return jnp.max(jax.vmap(lambda t: energy_fn((1 - t) * a + t * b))(shares))
+
+
+def _depths(energy_fn: Partial, states: np.ndarray, energies: np.ndarray) -> np.ndarray:
     """Barrier to the other wells along straight lines, the lowest of them."""
-    shares = np.linspace(0.0, 1.0, _SEGMENT_POINTS).astype(states.dtype)
-    along: Callable[[Any, Any], Any] = jax.jit(
-        lambda a, b: jnp.max(jax.vmap(lambda t: energy_fn((1 - t) * a + t * b))(shares))
-    )
     tops = np.full((len(states), len(states)), np.inf)
     for a in range(len(states)):
         for b in range(a):
-            tops[a, b] = tops[b, a] = float(along(states[a], states[b]))
+            tops[a, b] = tops[b, a] = float(_highest(energy_fn, states[a], states[b]))
     lowest = tops.min(axis=1, initial=np.inf)
     return np.maximum(lowest - energies, 0.0)
