@@ -1,6 +1,7 @@
 """The tables of an experiment's README are those of its results."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,36 @@ def test_every_picture_is_on_the_page(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     shown = {folder / name for name in re.findall(r"\]\(([^)]+\.png)\)", text)}
     assert shown == set(folder.rglob("*.png"))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("name", "arguments", "tasks", "num_sweeps"),
+    [
+        ("01_glue_nonlinear_heads", ("BERT", "GLUE"), ("cola", "sst2", "rte", "stsb"), 2),
+        (
+            "03_attention_patterns",
+            (),
+            ("recall", "induction", "match2", "match3", "retrieval", "brackets"),
+            2,
+        ),
+        ("04_lambda", (), ("match3", "retrieval"), 3),
+    ],
+)
+def test_run_script_sweeps_every_task(name, arguments, tasks, num_sweeps, tmp_path):
+    script = tmp_path / "experiments" / name / "run.sh"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "experiments" / name / "run.sh", script)
+    stand = tmp_path / "scripts" / "sweep"
+    stand.parent.mkdir()
+    stand.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
+    stand.chmod(0o755)
+    done = subprocess.run([script, *arguments, "runs"], capture_output=True, text=True, check=True)
+    swept = [re.search(r":task=(\w+)", line)[1] for line in done.stdout.splitlines()]
+    assert swept == [task for task in tasks for _ in range(num_sweeps)]
+    folders = re.findall(r"--workdir=(\S+)", done.stdout)
+    assert len(set(folders)) == len(swept)
+    assert "seed=0,1,2" in done.stdout
 
 
 def test_a_script_that_collects_wants_folders_that_exist(tmp_path):
