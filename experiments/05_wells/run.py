@@ -1,9 +1,11 @@
 """Counts wells over α and λ in random heads, and in the heads of a trained run.
 
 python experiments/05_wells/run.py random [--smoke]
-python experiments/05_wells/run.py trained NAME RUN_FOLDER
+python experiments/05_wells/run.py trained NAME RUN_FOLDER ...      # runs that differ in their seed
+python experiments/05_wells/run.py diagram NAME RUN_FOLDER LAYER HEAD
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -11,13 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.finished_run import read_finished
 from hopfield_attn import nonlinearities
+from hopfield_attn.analysis.head_trace import HeadTrace
 from hopfield_attn.analysis.head_wells import head_wells, reduced_head
 from hopfield_attn.analysis.phases import Phases, draw_phases, phase_diagram
 from hopfield_attn.analysis.well_plot import draw_wells
 from hopfield_attn.energies.regimes import REGIME_NAMES, regime
 from hopfield_attn.files import write_json
 from hopfield_attn.ops.weights import head_weights
+from hopfield_attn.train.trained import TrainedRun
 
 HERE = Path(__file__).resolve().parent
 TEXTS = (
@@ -109,42 +114,118 @@ def draw_one_head() -> None:
     draw_wells(HERE / "pictures" / "wells_pooled.png", found)
 
 
-def run_trained(name: str, folder: str) -> None:
+def run_trained(name: str, folders: list[str]) -> None:
+    """Wells of the non-linear heads of runs of several seeds, before and after training."""
     from configs.command_line import load_run_config
-    from hopfield_attn.train.trace_text import text_traces
     from hopfield_attn.train.trained import load_run
 
-    config, workdir = load_run_config(folder)
-    run = load_run(config, workdir)
-    encoder = run.definition.bind(run.params).encoder
+    rows, scores = [], {}
+    for folder in folders:
+        config, workdir = load_run_config(folder)
+        scores[config.seed] = last_scores(workdir)
+        trained = load_run(config, workdir)
+        for when, run in (("before", untrained(trained)), ("after", trained)):
+            rows += [{"seed": config.seed, "when": when, **row} for row in head_rows(run)]
+        print(f"{name}: seed {config.seed}, {len(rows)} rows", flush=True)
+    model = config.model
+    setting = {"heads": model.heads, "coupling": model.coupling, "alpha_init": model.alpha_init}
+    found = {**setting, "step": trained.step, "scores": scores, "rows": rows}
+    write(f"trained-{name}", found)
+
+
+def last_scores(folder: Path) -> dict[str, float]:
+    """The main metric of a finished run by held-out set."""
+    result = read_finished(folder).result
+    name = result["main_metric"]
+    return {f"{part} {name}": found[name] for part, found in result["evaluations"].items()}
+
+
+def untrained(run: TrainedRun) -> TrainedRun:
+    """The run at step 0: its initial parameters, the pretrained ones among them."""
+    from hopfield_attn.models.pretrained import load_weights
+    from hopfield_attn.train.state import split_model
+    from hopfield_attn.train.tasks import make_model
+
+    model = make_model(run.config)
+    if run.config.model.pretrained:
+        load_weights(model, run.config.model.pretrained)
+    return dataclasses.replace(run, params=split_model(model)[1], step=0)
+
+
+def head_rows(run: TrainedRun) -> list[dict]:
+    """What every non-linear head has on every text, or on as many generated examples."""
+    return [
+        head_row(trace, number, query)
+        for number in range(len(TEXTS))
+        for trace, query in traces_of(run, number)
+    ]
+
+
+def traces_of(run: TrainedRun, number: int) -> list[tuple[HeadTrace, int]]:
+    """The non-linear heads on a text or example, and the query whose wells are counted."""
+    from hopfield_attn.train.trace_example import example_traces
+    from hopfield_attn.train.trace_text import text_traces
+
     heads = [
         (index, head)
-        for index, layer in enumerate(encoder.layers)
+        for index, layer in enumerate(run.definition.bind(run.params).encoder.layers)
         for group in layer.attention.groups
         if group.family != "identity"
         for head in range(group.start, group.stop)
     ]
-    rows = []
-    for number, text in enumerate(TEXTS):
-        for trace in text_traces(run, text, heads, max_tokens=24):
-            coupling, gain = trace.options["coupling"], trace.options["gain"]
-            query = None if coupling == "pooled" else 1
-            found = head_wells(
-                trace.weights, trace.values, nonlinearity=trace.nonlinearity, coupling=coupling,
-                lam=trace.found.lam, gain=gain, query=query, num_starts=64,
-            )  # fmt: skip
-            unit = certified_alpha(trace.weights, trace.values, coupling, query, gain)
-            rows.append({
-                "text": number, "layer": trace.layer + 1, "head": trace.head + 1,
-                "family": trace.nonlinearity.name, "alpha": trace.alpha, "coupling": coupling,
-                "lam": float(trace.found.lam), "wells": found.wells.num_wells,
-                "converged": found.wells.share("converged"),
-                "regime": REGIME_NAMES[int(found.regime.status)],
-                "is_certified": bool(found.regime.is_certified),
-                "certified_alpha": unit * (1.0 + float(trace.found.lam)),
-                "distance": float(trace.found.distances[-1]),
-            })  # fmt: skip
-    write(f"trained-{name}", {"rows": rows, "step": run.step, "heads": config.model.heads})
+    if run.tokenizer is None:
+        found = example_traces(run, heads, number=number)
+        return [(trace, int(found.example["positions"][0])) for trace in found.traces]
+    return [(trace, 1) for trace in text_traces(run, TEXTS[number], heads, max_tokens=24)]
+
+
+def head_row(trace: HeadTrace, number: int, query: int) -> dict:
+    """Wells, certificate and certified α of one head; pooled, it has no ``query``."""
+    coupling, gain = trace.options["coupling"], trace.options["gain"]
+    lam = float(trace.found.lam)
+    chosen = None if coupling == "pooled" else query
+    found = head_wells(
+        trace.weights, trace.values, nonlinearity=trace.nonlinearity, coupling=coupling,
+        lam=lam, gain=gain, query=chosen, num_starts=64,
+    )  # fmt: skip
+    unit = certified_alpha(trace.weights, trace.values, coupling, chosen, gain)
+    return {
+        "text": number, "layer": trace.layer + 1, "head": trace.head + 1,
+        "family": trace.nonlinearity.name, "alpha": trace.alpha, "coupling": coupling, "lam": lam,
+        "wells": found.wells.num_wells, "converged": found.wells.share("converged"),
+        "regime": REGIME_NAMES[int(found.regime.status)],
+        "is_certified": bool(found.regime.is_certified),
+        "certified_alpha": unit * (1.0 + lam), "distance": float(trace.found.distances[-1]),
+    }  # fmt: skip
+
+
+def run_diagram(name: str, folder: str, layer: int, head: int) -> None:
+    """The phases of one head of a trained run, and where training has left it."""
+    from configs.command_line import load_run_config
+    from hopfield_attn.train.trained import load_run
+
+    config, workdir = load_run_config(folder)
+    run = load_run(config, workdir)
+    trace, query = next(
+        (trace, query)
+        for trace, query in traces_of(run, 0)
+        if (trace.layer + 1, trace.head + 1) == (layer, head)
+    )
+    coupling, gain, lam = trace.options["coupling"], trace.options["gain"], float(trace.found.lam)
+    chosen = None if coupling == "pooled" else query
+    unit = certified_alpha(trace.weights, trace.values, coupling, chosen, gain)
+    furthest = max(4.0 * unit, 1.5 * abs(trace.alpha) / (1.0 + lam))
+    found = phase_diagram(
+        trace.weights, trace.values, family=trace.nonlinearity.name,
+        alphas=np.linspace(-0.5 * furthest, furthest, 48), lams=np.linspace(0.0, 3.0, 7),
+        coupling=coupling, gain=gain, query=chosen, num_starts=24, max_steps=2000,
+    )  # fmt: skip
+    wells = head_row(trace, 0, query)["wells"]
+    title = (
+        f"Training ended with {wells} well{'s' * (wells != 1)}: {name}, layer {layer}, head {head}"
+    )
+    path = HERE / "pictures" / f"phases_{name}.png"
+    draw_phases(path, found, title=title, own=(trace.alpha, lam))
 
 
 def write(name: str, value: dict) -> None:
@@ -159,8 +240,10 @@ def main(arguments: list[str]) -> int:
         case ["random"]:
             jax.config.update("jax_enable_x64", True)
             run_random(smoke)
-        case ["trained", name, folder]:
-            run_trained(name, folder)
+        case ["trained", name, *folders] if folders:
+            run_trained(name, folders)
+        case ["diagram", name, folder, layer, head]:
+            run_diagram(name, folder, int(layer), int(head))
         case _:
             print(__doc__, file=sys.stderr)
             return 2

@@ -98,6 +98,13 @@ def trace_heads(
     return [found[pair] for pair in heads]
 
 
+# The options of a layer are numbers and names; heads that share them are compiled once.
+_diagnose = jax.jit(
+    diagnose_head,
+    static_argnames=("coupling", "lam", "num_steps", "step_size", "gain", "num_eigenvalues"),
+)
+
+
 def _trace(
     attention: Any, inputs: Array, layer: int, head: int, names: tuple[str, ...], eigenvalues: int
 ) -> HeadTrace:
@@ -111,11 +118,7 @@ def _trace(
     options = {key: value for key, value in problem.options.items() if key != "nonlinearity"}
     weights, values = problem.weights[0, k], problem.values[0, k]
     limits = {"num_eigenvalues": min(eigenvalues, values.size)}
-
-    def follow(A: Array, y: Array, F: Nonlinearity) -> HeadDiagnostics:
-        return diagnose_head(A, y, nonlinearity=F, **options, **limits)
-
-    found = jax.jit(follow)(weights, values, F)
+    found = _diagnose(weights, values, nonlinearity=F, **options, **limits)
     width = values.shape[-1]
     rows = slice(head * width, (head + 1) * width)
     query, key = attention.query(inputs)[0, :, rows], attention.key(inputs)[0, :, rows]

@@ -131,13 +131,16 @@ def _count(ends: Ends) -> int:
     return len(firsts) or NOT_CONVERGED
 
 
-def draw_phases(path: Path | BytesIO, found: Phases, *, title: str) -> None:
+def draw_phases(
+    path: Path | BytesIO, found: Phases, *, title: str, own: tuple[float, float] | None = None
+) -> None:
     """Draws the counts over α and λ, and over them the certificate's boundary.
 
     Args:
       path: the PNG file, or an open one.
       found: of :func:`phase_diagram`.
       title: the message, above the picture.
+      own: (α, λ) of the head itself, marked where it is given.
     """
     with matplotlib.rc_context({"font.size": 9, "hatch.color": "0.55"}):
         figure = Figure(figsize=(5.6, 4.0), layout="constrained", dpi=130)
@@ -152,6 +155,8 @@ def draw_phases(path: Path | BytesIO, found: Phases, *, title: str) -> None:
             axes.pcolor(found.alphas, found.lams, mask, hatch="////", alpha=0.0)
         axes.plot(found.alphas, found.certified, color="#1b1b1b", linewidth=2)
         _label_boundary(axes, found)
+        if own is not None:
+            _mark(axes, own)
         bar = figure.colorbar(mesh, ax=axes, ticks=[-0.5, 1, 2, 3.5, 6.5, 5e8], label="wells found")
         bar.ax.set_yticklabels(_NAMES)
         axes.set(
@@ -160,6 +165,18 @@ def draw_phases(path: Path | BytesIO, found: Phases, *, title: str) -> None:
         )  # fmt: skip
         figure.suptitle(title, fontsize=10)
         figure.savefig(path, format="png")
+
+
+def _mark(axes: Any, own: tuple[float, float]) -> None:
+    axes.plot(*own, "o", color="#1d5fa8", markersize=7, markeredgecolor="white", zorder=5)
+    left, right = axes.get_xlim()
+    is_left = own[0] < (left + right) / 2
+    text = axes.annotate(
+        f"this head, α = {own[0]:.2g}", own, xytext=(8 if is_left else -8, 0),
+        textcoords="offset points", va="center", ha="left" if is_left else "right",
+        fontsize=7.5, color="#1d5fa8",
+    )  # fmt: skip
+    text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def _label_boundary(axes: Any, found: Phases) -> None:

@@ -29,12 +29,15 @@ class ExampleTraces(NamedTuple):
     traces: list[HeadTrace]
 
 
-def example_traces(run: TrainedRun, heads: Sequence[tuple[int, int]]) -> ExampleTraces:
+def example_traces(
+    run: TrainedRun, heads: Sequence[tuple[int, int]], *, number: int = 0
+) -> ExampleTraces:
     """Traces heads on an example of the run's own task and difficulty that no set of it holds.
 
     Args:
       run: of the task "synthetic", from :func:`hopfield_attn.train.trained.load_run`.
       heads: (layer, head) pairs, counted from 0.
+      number: which example, from 0.
 
     Raises:
       ValueError: the run has another task, or there is no such layer or head.
@@ -43,7 +46,9 @@ def example_traces(run: TrainedRun, heads: Sequence[tuple[int, int]]) -> Example
     if config.task != "synthetic":
         raise ValueError(f"expected a run of the task 'synthetic'; got {config.task!r}")
     task = make_synthetic_task(config.data.task, config.data.to_dict())
-    example = synthetic_examples(task, num_examples=1, seed=_FIRST_SEED + config.seed)[0]
+    example = synthetic_examples(task, num_examples=number + 1, seed=_FIRST_SEED + config.seed)[
+        number
+    ]
     ids = np.asarray(example["tokens"]).tolist()
     traces = trace_heads(
         run.definition.bind(run.params).encoder,
