@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from configs import synthetic
 from configs.mlm import get_config
 from hopfield_attn.analysis.phases import Phases
 from hopfield_attn.train import main
@@ -49,6 +50,26 @@ def test_wrong_arguments_print_how_it_is_called(wells, capsys):
 
 
 @pytest.mark.slow
+def test_wells_of_generated_examples_are_counted_and_drawn(wells, tmp_path, monkeypatch):
+    config = synthetic.get_config("task=recall,smoke")
+    config.model.update(heads="log_cosh", coupling="pairwise", alpha_init=200.0)
+    main.run(config, tmp_path / "run", console=Console(quiet=True))
+    monkeypatch.setattr(wells, "HERE", tmp_path)
+    monkeypatch.setattr(wells, "TEXTS", ("one", "two"))
+    run = str(tmp_path / "run")
+    assert wells.main(["trained", "large", run, run]) == 0
+    found = json.loads((tmp_path / "results" / "trained-large.json").read_text())
+    rows = found["rows"]
+    num_heads = config.model.num_layers * config.model.num_heads
+    assert len(rows) == 2 * 2 * 2 * num_heads  # runs, examples, before and after
+    assert {row["text"] for row in rows} == {0, 1}
+    several = [row for row in rows if row["wells"] > 1]
+    assert several and all(row["alpha"] > row["certified_alpha"] for row in several)
+    assert wells.main(["diagram", "large", run, "1", "2"]) == 0
+    assert (tmp_path / "pictures" / "phases_large.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_wells_of_a_trained_run_are_counted(wells, tmp_path, monkeypatch):
     config = get_config("smoke")
     main.run(config, tmp_path / "run", console=Console(quiet=True))
@@ -57,8 +78,16 @@ def test_wells_of_a_trained_run_are_counted(wells, tmp_path, monkeypatch):
     assert wells.main(["trained", "smoke", str(tmp_path / "run")]) == 0
     found = json.loads((tmp_path / "results" / "trained-smoke.json").read_text())
     assert found["heads"] == config.model.heads and found["step"] == config.train.num_steps
-    assert {row["family"] for row in found["rows"]} == {"quadratic"}
-    for row in found["rows"]:
+    assert list(found["scores"]) == [str(config.seed)]
+    rows = found["rows"]
+    assert {row["family"] for row in rows} == {"quadratic"}
+    before, after = ([row for row in rows if row["when"] == when] for when in ("before", "after"))
+    assert len(before) == len(after) > 0
+    assert {row["alpha"] for row in before} == {0.0} and {row["distance"] for row in before} == {
+        0.0
+    }
+    assert 0.0 not in {row["alpha"] for row in after}
+    for row in rows:
         # Hardly trained, α is close to 0: one well, and known before iterating.
         assert (row["wells"], row["regime"], row["is_certified"]) == (1, "convex", True)
         assert abs(row["alpha"]) < row["certified_alpha"]

@@ -225,6 +225,7 @@ def run_diagram(name: str, folder: str, layer: int, head: int) -> None:
         f"Training ended with {wells} well{'s' * (wells != 1)}: {name}, layer {layer}, head {head}"
     )
     path = HERE / "pictures" / f"phases_{name}.png"
+    path.parent.mkdir(exist_ok=True)
     draw_phases(path, found, title=title, own=(trace.alpha, lam))
 
 

@@ -50,6 +50,9 @@ def test_a_quadratic_head_is_unbounded_beyond_the_boundary_and_has_one_well_befo
     picture = io.BytesIO()
     draw_phases(picture, found, title="t")
     assert picture.getvalue().startswith(PNG)
+    marked = io.BytesIO()
+    draw_phases(marked, found, title="t", own=(0.2, 0.25))
+    assert marked.getvalue().startswith(PNG) and marked.getvalue() != picture.getvalue()
     with pytest.raises(ValueError, match="bounded F''"):
         phase_diagram(
             jnp.ones((1, 1)), jnp.ones((1, 1)), family="exp", alphas=np.ones(1), lams=np.ones(1),
