@@ -1,6 +1,9 @@
 """Experiment 03: what it reads from runs, and what it makes of the figures."""
 
 import io
+import json
+import sys
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -80,6 +83,21 @@ def test_table_has_every_figure_of_a_setting(tmp_path):
     assert cells[9:] == ["0.600 ± 0.000", "0.300 ± 0.000", "0.500 ± 0.000"]
     collect.draw({"recall": RUNS}, tmp_path / "accuracy.png")
     assert matplotlib.image.imread(tmp_path / "accuracy.png").shape[1] > 800
+
+
+def test_runs_are_added_to_those_collected_before(tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / "recall-linear" / "seed=1"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}")
+    monkeypatch.setattr(collect, "HERE", tmp_path)
+    found = made_up("identity", "", 1, [0.5])
+    monkeypatch.setitem(sys.modules, "measure", SimpleNamespace(read_run=lambda path: found))
+    (tmp_path / "results").mkdir()
+    earlier = [made_up("identity", "", seed, [0.25]) for seed in (1, 2)]
+    (tmp_path / "results" / "recall.json").write_text(json.dumps(earlier))
+    collect.collect(tmp_path / "runs")
+    rows = collect.read_results()["recall"]
+    assert [(row["seed"], row["test_accuracy"]) for row in rows] == [(1, 0.5), (2, 0.25)]
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
 TASKS = ("recall", "induction", "match2", "match3", "retrieval", "brackets")
 LEVEL = 0.9
+NUM_RUNS = len(TASKS) * 31 * 5
+"""Tasks × settings × seeds of run.sh."""
 COLUMNS = (
     "heads",
     "n",
@@ -39,17 +41,25 @@ COLUMNS = (
 
 
 def collect(runs: Path) -> None:
-    """Writes results/TASK.json from the finished runs below a folder."""
+    """Adds to results/TASK.json what the finished runs below a folder found."""
     # Needs JAX, which the tables do not.
     sys.path.insert(0, str(HERE.parents[1]))
     from measure import read_run
 
-    rows = [read_run(path.parent) for path in sorted(runs.glob("*/*/result.json"))]
+    earlier = read_results()
     for task in TASKS:
-        mine = [row for row in rows if row["task"] == task]
-        if mine:
+        rows = {key_of(row): row for row in earlier.get(task, [])}
+        for path in runs.glob(f"{task}-*/*/result.json"):
+            row = read_run(path.parent)
+            rows[key_of(row)] = row
+        if rows:
             (HERE / "results").mkdir(exist_ok=True)
-            write_json(HERE / "results" / f"{task}.json", mine)
+            write_json(HERE / "results" / f"{task}.json", [rows[key] for key in sorted(rows)])
+
+
+def key_of(run: dict) -> tuple:
+    """What tells a run of a task from the others."""
+    return run["coupling"], run["num_steps"], run["heads"], run["seed"]
 
 
 def read_results() -> dict[str, list[dict]]:
@@ -65,7 +75,7 @@ def read_results() -> dict[str, list[dict]]:
 def by_setting(runs: list[dict]) -> dict[str, dict[int, dict]]:
     """Runs by setting, then by seed; the linear ones first."""
     found: dict[str, dict[int, dict]] = {}
-    for run in sorted(runs, key=lambda r: (r["coupling"], r["num_steps"], r["heads"])):
+    for run in sorted(runs, key=key_of):
         name = "linear"
         if run["coupling"]:
             name = f"{run['heads']}, {run['coupling']}, T = {run['num_steps']}"
@@ -163,8 +173,14 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
 
 def tables() -> str:
     """What stands between the marks of the README."""
-    parts = [table(task, runs) for task, runs in read_results().items()]
-    return "\n\n".join(parts) or "Not run yet."
+    results = read_results()
+    num_runs = sum(map(len, results.values()))
+    if not num_runs:
+        return "Not run yet."
+    parts = [table(task, runs) for task, runs in results.items()]
+    if num_runs < NUM_RUNS:
+        parts.insert(0, f"**{num_runs} of {NUM_RUNS} runs are finished.**")
+    return "\n\n".join(parts)
 
 
 def draw_results() -> None:
