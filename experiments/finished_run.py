@@ -1,10 +1,14 @@
 """What the experiments read from the folder of a finished run."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from hopfield_attn.data.json_fields import read_field, read_number
 from hopfield_attn.train.run_files import read_result, read_run_config, read_versions
+
+Row = TypeVar("Row")
+"""What a page keeps of a run."""
 
 
 class FinishedRun(NamedTuple):
@@ -39,6 +43,14 @@ class FinishedRun(NamedTuple):
         if not task.isidentifier():
             raise ValueError(f"{self.folder / 'config.json'} has a task that is no name: {task!r}")
         return task
+
+
+def merge_runs(
+    earlier: Iterable[Row], found: Iterable[Row], key: Callable[[Row], Any]
+) -> list[Row]:
+    """Runs collected before and those found now, which take their place, in the order of a key."""
+    rows = {key(row): row for row in (*earlier, *found)}
+    return [rows[place] for place in sorted(rows)]
 
 
 def read_finished(folder: Path) -> FinishedRun:

@@ -137,7 +137,7 @@ def run_missing(runs, workdir: Path, command: str) -> int:
         Processes() as processes,
         tempfile.TemporaryDirectory(dir=workdir, prefix="compiled-") as compiled,
     ):
-        # Runs that differ in their seed, or in where they stop, are the same programs.
+        # Runs that differ in their seed, and one that goes on, are the same programs.
         environment = {
             "JAX_COMPILATION_CACHE_DIR": compiled,
             # Many small programs take as long as a few large ones.

@@ -47,6 +47,7 @@ def test_every_picture_is_on_the_page(folder):
             2,
         ),
         ("04_lambda", (), ("match3", "retrieval"), 3),
+        ("05_wells", (), ("retrieval",), 2),
     ],
 )
 def test_run_script_sweeps_every_task(name, arguments, tasks, num_sweeps, tmp_path):

@@ -14,6 +14,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from experiments.curves import at_equal_time, differences
+from experiments.finished_run import merge_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
@@ -48,13 +49,11 @@ def collect(runs: Path) -> None:
 
     earlier = read_results()
     for task in TASKS:
-        rows = {key_of(row): row for row in earlier.get(task, [])}
-        for path in runs.glob(f"{task}-*/*/result.json"):
-            row = read_run(path.parent)
-            rows[key_of(row)] = row
+        found = (read_run(path.parent) for path in runs.glob(f"{task}-*/*/result.json"))
+        rows = merge_runs(earlier.get(task, []), found, key_of)
         if rows:
             (HERE / "results").mkdir(exist_ok=True)
-            write_json(HERE / "results" / f"{task}.json", [rows[key] for key in sorted(rows)])
+            write_json(HERE / "results" / f"{task}.json", rows)
 
 
 def key_of(run: dict) -> tuple:

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.curves import Run, at_equal_time, differences, read_curve
+from experiments.finished_run import merge_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
@@ -35,19 +36,20 @@ FIGURES = ("energy_drop", "attention_distance", "unconverged", "abs_alpha")
 def collect(folder: Path) -> None:
     """Adds to results/TASK.json what the runs below ``folder`` found, the failed ones by name."""
     for task in TITLES:
-        rows = {(row["lam"], row["seed"]): row for row in read_runs(task)}
         found = {path.parent: "" for path in folder.glob(f"{task}-*/*/result.json")}
         for path in folder.glob(f"{task}-*/sweep.json"):
             for run in json.loads(path.read_text(encoding="utf-8"))["missing"]:
                 if run["reason"].startswith("exit code"):
                     found.setdefault(path.parent / run["name"], run["reason"])
-        for run_folder, failure in found.items():
-            row = read_run(run_folder, failure)
-            rows[row["lam"], row["seed"]] = row
+        rows = merge_runs(read_runs(task), (read_run(*run) for run in found.items()), place_of)
         if rows:
             RESULTS.mkdir(exist_ok=True)
-            ordered = sorted(rows.values(), key=lambda row: (order_of(row["lam"]), row["seed"]))
-            write_json(RESULTS / f"{task}.json", {"task": task, "runs": ordered})
+            write_json(RESULTS / f"{task}.json", {"task": task, "runs": rows})
+
+
+def place_of(run: Run) -> tuple[float, int]:
+    """Where a run stands on the page, which no other run shares."""
+    return order_of(run["lam"]), run["seed"]
 
 
 def order_of(lam: float | str) -> float:

@@ -152,7 +152,8 @@ def draw_phases(
         )  # fmt: skip
         if np.any(found.counts == UNBOUNDED):
             mask = np.ma.masked_where(counts != UNBOUNDED, counts)
-            axes.pcolor(found.alphas, found.lams, mask, hatch="////", alpha=0.0)
+            clear = ListedColormap([(0.0, 0.0, 0.0, 0.0)])
+            axes.pcolor(found.alphas, found.lams, mask, hatch="////", cmap=clear)
         axes.plot(found.alphas, found.certified, color="#1b1b1b", linewidth=2)
         _label_boundary(axes, found)
         if own is not None:
@@ -169,14 +170,18 @@ def draw_phases(
 
 def _mark(axes: Any, own: tuple[float, float]) -> None:
     axes.plot(*own, "o", color="#1d5fa8", markersize=7, markeredgecolor="white", zorder=5)
-    left, right = axes.get_xlim()
-    is_left = own[0] < (left + right) / 2
+    side = _inner_side(axes, own[0])
     text = axes.annotate(
-        f"this head, α = {own[0]:.2g}", own, xytext=(8 if is_left else -8, 0),
-        textcoords="offset points", va="center", ha="left" if is_left else "right",
+        f"this head, α = {own[0]:.2g}", own, xytext=(0, 9), textcoords="offset points", ha=side,
         fontsize=7.5, color="#1d5fa8",
     )  # fmt: skip
     text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+def _inner_side(axes: Any, x: float) -> str:
+    """How to align a text at ``x`` so that it stays inside the axes."""
+    left, right = axes.get_xlim()
+    return "left" if x < (left + right) / 2 else "right"
 
 
 def _label_boundary(axes: Any, found: Phases) -> None:
@@ -184,12 +189,14 @@ def _label_boundary(axes: Any, found: Phases) -> None:
     inside = np.flatnonzero((found.certified > low) & (found.certified < high))
     if len(inside):
         k = inside[3 * len(inside) // 4]
+        side = _inner_side(axes, found.alphas[k])
         text = axes.annotate(
             "1 + λ = s α λmax(G)\nabove: one well, proved",
             (found.alphas[k], found.certified[k]),
-            xytext=(7, 0),
+            xytext=(7 if side == "left" else -7, 0),
             textcoords="offset points",
             va="center",
+            ha=side,
             fontsize=7.5,
         )
         text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])

@@ -123,7 +123,7 @@ def test_metrics_are_fetched_once_and_when_the_next_step_is_dispatched(
         def train_step(state, batch, seed):
             number = sum(kind == "dispatch" for kind, _ in events) + 1
             events.append(("dispatch", number))
-            state, metrics = step(state, batch)
+            state, metrics = step(state, batch, seed)
             norm = Watched(metrics["grad_norm"], lambda: events.append(("fetch", number)))
             return state, metrics | {"grad_norm": norm}
 
