@@ -44,6 +44,42 @@ def test_smoke_form_finds_no_second_well_in_a_certified_cell(wells, capsys, x64)
     assert len(lines) == 2 and all("'certified_cells_with_several': 0" in line for line in lines)
 
 
+def row_of(when, seed, alpha, wells):
+    return {
+        "when": when, "seed": seed, "alpha": alpha, "wells": wells, "regime": "convex",
+        "is_certified": wells == 1, "certified_alpha": 6.0, "distance": abs(alpha) / 100,
+    }  # fmt: skip
+
+
+def test_table_has_heads_before_and_after_training(monkeypatch, tmp_path):
+    collect = load_script(f"{FOLDER}/collect.py")
+    rows = [row_of("before", seed, 0.0, 1) for seed in (0, 1)]
+    rows += [row_of("after", 0, 0.5, 1), row_of("after", 1, -12.0, 3)]
+    scores = {"0": {"test accuracy": 0.25}, "1": {"test accuracy": 0.75}}
+    setting = {"heads": "log_cosh", "coupling": "pooled", "alpha_init": 0.0}
+    values = {
+        "mine": {**setting, "scores": scores, "rows": rows},
+        "linear": {**setting, "heads": "identity", "scores": scores, "rows": []},
+    }
+    lines = collect.trained_table(values).splitlines()
+    assert len(lines) == 3  # no row without heads
+    assert lines[2].strip("| ").split(" | ") == [
+        "mine: `log_cosh`, pooled", "0, 1", "2", "2 → 1", "1 → 3", "2 → 1",
+        "0 → -12.000 to +0.500", "∞ → 0.5 at least, median 6.2", "0 → 0.50% to 12.00%",
+    ]  # fmt: skip
+    worth = collect.scores_table(values).splitlines()[2:]
+    assert worth == [
+        f"| {name} | test accuracy | 2 | 0.5000 ± 0.2500 |" for name in ("mine", "linear")
+    ]
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(collect, "HERE", tmp_path)
+    for name, value in values.items():
+        (tmp_path / "results" / f"trained-{name}.json").write_text(json.dumps(value))
+    random = {"rows": [{"coupling": "pooled", "onset": 1.5}]}
+    (tmp_path / "results" / "random.json").write_text(json.dumps(random))
+    assert "heads with one well: 1 of 2 trained from α = 0" in collect.ledger_row()
+
+
 def test_wrong_arguments_print_how_it_is_called(wells, capsys):
     assert wells.main(["trained", "name"]) == 2
     assert "RUN_FOLDER" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from experiments.page import run_collector
+from experiments.seeds import over_seeds
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -52,27 +53,57 @@ def random_table(value: dict) -> str:
 
 
 def trained_table(values: dict[str, dict]) -> str:
-    """One row a run."""
+    """One row a setting: before → after training."""
     header = [
-        "run", "heads × texts", "with one well", "certified convex", "α",
-        "certified α over the size of α",
-        "distance to plain attention",
+        "runs", "seeds", "heads × texts", "with one well", "most wells", "certified convex", "α",
+        "certified α over the size of α", "distance to plain attention",
     ]  # fmt: skip
     rows = []
     for name, value in values.items():
-        found = value["rows"]
-        alphas = [row["alpha"] for row in found]
-        ratios = [row["certified_alpha"] / max(abs(row["alpha"]), 1e-9) for row in found]
-        distances = [row["distance"] for row in found]
-        convex = sum(row["regime"] == "convex" and row["is_certified"] for row in found)
+        if not value["rows"]:
+            continue  # linear
+        before, after = (
+            [row for row in value["rows"] if row["when"] == when] for when in ("before", "after")
+        )
+        seeds = sorted({row["seed"] for row in after})
         rows.append([
-            f"{name}: `{value['heads']}`", str(len(found)),
-            str(sum(row["wells"] == 1 for row in found)), str(convex),
-            f"{min(alphas):+.3f} to {max(alphas):+.3f}",
-            f"{min(ratios):.1f} at least, median {statistics.median(ratios):.1f}",
-            f"{min(distances):.2%} to {max(distances):.2%}",
+            f"{name}: `{value['heads']}`, {value['coupling']}", ", ".join(map(str, seeds)),
+            str(len(after)), *map(" → ".join, zip(cells(before), cells(after), strict=True)),
         ])  # fmt: skip
     return markdown(header, rows)
+
+
+def scores_table(values: dict[str, dict]) -> str:
+    """What the runs are worth: mean ± standard error over the seeds."""
+    rows = []
+    for name, value in values.items():
+        for metric in next(iter(value["scores"].values())):
+            found = [scores[metric] for scores in value["scores"].values()]
+            rows.append([name, metric, str(len(found)), over_seeds(found)])
+    return markdown(["runs", "metric", "n", "mean ± standard error"], rows)
+
+
+def cells(rows: list[dict]) -> list[str]:
+    """The figures of a set of heads."""
+    alphas = [row["alpha"] for row in rows]
+    ratios = [row["certified_alpha"] / abs(row["alpha"]) for row in rows if row["alpha"]]
+    distances = [row["distance"] for row in rows]
+    convex = sum(row["regime"] == "convex" and row["is_certified"] for row in rows)
+    return [
+        str(sum(row["wells"] == 1 for row in rows)),
+        str(max(row["wells"] for row in rows)),
+        str(convex),
+        between(alphas, "+.3f"),
+        f"{min(ratios):.1f} at least, median {statistics.median(ratios):.1f}" if ratios else "∞",
+        between(distances, ".2%"),
+    ]
+
+
+def between(values: list[float], form: str) -> str:
+    """The range, or the one value that all have."""
+    if min(values) == max(values):
+        return f"{values[0]:g}"
+    return f"{min(values):{form}} to {max(values):{form}}"
 
 
 def tables() -> str:
@@ -86,7 +117,11 @@ def tables() -> str:
         path.stem.removeprefix("trained-"): read(path) for path in sorted(results.glob("trained-*"))
     }
     if trained:
-        parts += ["**Trained heads**, three texts of up to 24 tokens", trained_table(trained)]
+        parts += [
+            "**Heads before → after training**, three texts of up to 24 tokens, or three examples",
+            trained_table(trained),
+            scores_table(trained),
+        ]
     return "\n\n".join(parts) or "Not run yet."
 
 
@@ -98,13 +133,19 @@ def ledger_row() -> str:
         found = [row for row in value["rows"] if row["coupling"] == coupling]
         onsets = [row["onset"] for row in found if row["onset"] is not None]
         parts.append(f"{coupling} {statistics.median(onsets):.2f}")
-    trained = [
-        row for path in sorted((HERE / "results").glob("trained-*")) for row in read(path)["rows"]
-    ]
-    single = sum(row["wells"] == 1 for row in trained)
+    trained = [read(path) for path in sorted((HERE / "results").glob("trained-*"))]
+    counts = []
+    for is_zero, start in ((True, "α = 0"), (False, "a large α")):
+        wells = [
+            row["wells"]
+            for value in trained if (value["alpha_init"] == 0) == is_zero
+            for row in value["rows"] if row["when"] == "after"
+        ]  # fmt: skip
+        if wells:
+            counts.append(f"{wells.count(1)} of {len(wells)} trained from {start}")
     return (
         f"second well at, in certified α, random heads: {', '.join(parts)}; "
-        f"trained heads with one well: {single} of {len(trained)}"
+        f"heads with one well: {', '.join(counts)}"
     )
 
 

@@ -31,6 +31,7 @@ TEXTS = (
     "the committee did not say whether the bank by the river would open again",
 )
 NUM_HEADS, LENGTH, WIDTH = 5, 10, 16
+Traces = list[tuple[HeadTrace, int | None]]
 QUERIES = {"pooled": None, "pairwise": 0}
 
 
@@ -154,18 +155,6 @@ def untrained(run: TrainedRun) -> TrainedRun:
 
 def head_rows(run: TrainedRun) -> list[dict]:
     """What every non-linear head has on every text, or on as many generated examples."""
-    return [
-        head_row(trace, number, query)
-        for number in range(len(TEXTS))
-        for trace, query in traces_of(run, number)
-    ]
-
-
-def traces_of(run: TrainedRun, number: int) -> list[tuple[HeadTrace, int]]:
-    """The non-linear heads on a text or example, and the query whose wells are counted."""
-    from hopfield_attn.train.trace_example import example_traces
-    from hopfield_attn.train.trace_text import text_traces
-
     heads = [
         (index, head)
         for index, layer in enumerate(run.definition.bind(run.params).encoder.layers)
@@ -173,24 +162,37 @@ def traces_of(run: TrainedRun, number: int) -> list[tuple[HeadTrace, int]]:
         if group.family != "identity"
         for head in range(group.start, group.stop)
     ]
+    return [
+        {"text": number, **head_row(trace, query)}
+        for number in range(len(TEXTS))
+        for trace, query in traces_of(run, heads, number)
+    ]
+
+
+def traces_of(run: TrainedRun, heads: list[tuple[int, int]], number: int) -> Traces:
+    """Heads on a text or example, each with the query whose wells are counted: pooled, ``None``."""
+    from hopfield_attn.train.trace_example import example_traces
+    from hopfield_attn.train.trace_text import text_traces
+
     if run.tokenizer is None:
         found = example_traces(run, heads, number=number)
-        return [(trace, int(found.example["positions"][0])) for trace in found.traces]
-    return [(trace, 1) for trace in text_traces(run, TEXTS[number], heads, max_tokens=24)]
+        traces, query = found.traces, int(found.example["positions"][0])
+    else:
+        traces, query = text_traces(run, TEXTS[number], heads, max_tokens=24), 1
+    return [(trace, None if trace.options["coupling"] == "pooled" else query) for trace in traces]
 
 
-def head_row(trace: HeadTrace, number: int, query: int) -> dict:
-    """Wells, certificate and certified α of one head; pooled, it has no ``query``."""
+def head_row(trace: HeadTrace, query: int | None) -> dict:
+    """Wells, certificate and certified α of one head."""
     coupling, gain = trace.options["coupling"], trace.options["gain"]
     lam = float(trace.found.lam)
-    chosen = None if coupling == "pooled" else query
     found = head_wells(
         trace.weights, trace.values, nonlinearity=trace.nonlinearity, coupling=coupling,
-        lam=lam, gain=gain, query=chosen, num_starts=64,
+        lam=lam, gain=gain, query=query, num_starts=64,
     )  # fmt: skip
-    unit = certified_alpha(trace.weights, trace.values, coupling, chosen, gain)
+    unit = certified_alpha(trace.weights, trace.values, coupling, query, gain)
     return {
-        "text": number, "layer": trace.layer + 1, "head": trace.head + 1,
+        "layer": trace.layer + 1, "head": trace.head + 1,
         "family": trace.nonlinearity.name, "alpha": trace.alpha, "coupling": coupling, "lam": lam,
         "wells": found.wells.num_wells, "converged": found.wells.share("converged"),
         "regime": REGIME_NAMES[int(found.regime.status)],
@@ -204,29 +206,22 @@ def run_diagram(name: str, folder: str, layer: int, head: int) -> None:
     from configs.command_line import load_run_config
     from hopfield_attn.train.trained import load_run
 
-    config, workdir = load_run_config(folder)
-    run = load_run(config, workdir)
-    trace, query = next(
-        (trace, query)
-        for trace, query in traces_of(run, 0)
-        if (trace.layer + 1, trace.head + 1) == (layer, head)
-    )
-    coupling, gain, lam = trace.options["coupling"], trace.options["gain"], float(trace.found.lam)
-    chosen = None if coupling == "pooled" else query
-    unit = certified_alpha(trace.weights, trace.values, coupling, chosen, gain)
-    furthest = max(4.0 * unit, 1.5 * abs(trace.alpha) / (1.0 + lam))
+    run = load_run(*load_run_config(folder))
+    ((trace, query),) = traces_of(run, [(layer - 1, head - 1)], 0)
+    row = head_row(trace, query)
+    # Both at λ = 0.
+    furthest = max(4.0 * row["certified_alpha"], 1.5 * abs(trace.alpha)) / (1.0 + row["lam"])
     found = phase_diagram(
         trace.weights, trace.values, family=trace.nonlinearity.name,
         alphas=np.linspace(-0.5 * furthest, furthest, 48), lams=np.linspace(0.0, 3.0, 7),
-        coupling=coupling, gain=gain, query=chosen, num_starts=24, max_steps=2000,
+        coupling=row["coupling"], gain=trace.options["gain"], query=query, num_starts=24,
+        max_steps=2000,
     )  # fmt: skip
-    wells = head_row(trace, 0, query)["wells"]
-    title = (
-        f"Training ended with {wells} well{'s' * (wells != 1)}: {name}, layer {layer}, head {head}"
-    )
+    wells = f"{row['wells']} well{'s' * (row['wells'] != 1)}"
     path = HERE / "pictures" / f"phases_{name}.png"
     path.parent.mkdir(exist_ok=True)
-    draw_phases(path, found, title=title, own=(trace.alpha, lam))
+    title = f"Training ended with {wells}: {name}, layer {layer}, head {head}"
+    draw_phases(path, found, title=title, own=(trace.alpha, row["lam"]))
 
 
 def write(name: str, value: dict) -> None:
