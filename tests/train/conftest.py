@@ -1,14 +1,11 @@
-"""Fixtures of the training tests: a tiny recall run, and a cache of compiled programs."""
+"""Fixtures of the training tests: a tiny recall run."""
 
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
 from configs.defaults import get_defaults
@@ -44,26 +41,6 @@ TINY = {
     "train.eval_every": 0,
     "train.checkpoint_every": 4,
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache_dir(tmp_path_factory: pytest.TempPathFactory):
-    """Keeps what was compiled: many tests train the same tiny model, each from the start."""
-    folder = tmp_path_factory.getbasetemp()
-    # The workers of a parallel run share one folder.
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "compiled"
-    changed = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in changed}
-    for name, value in changed.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

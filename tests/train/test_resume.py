@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -264,15 +263,13 @@ def kill_once(moment: str, start, workdir: Path, draw: random.Random) -> str:
     ],
 )
 def test_command_that_was_killed_ends_as_one_that_was_not(
-    moments, changes, make_config, train, tmp_path, cache_dir
+    moments, changes, make_config, train, tmp_path
 ):
     config = make_config(changes)
     expected = train(config, tmp_path / "uninterrupted")
     expected_losses = losses(tmp_path / "uninterrupted")
     path, workdir, draw = tmp_path / "config.json", tmp_path / "run", random.Random(0)
     path.write_text(config.to_json())
-    # A copy: who is killed may leave half of a program in it.
-    shutil.copytree(cache_dir, tmp_path / "compiled")
 
     def start() -> subprocess.Popen:
         return start_training(path, workdir, tmp_path / "compiled")

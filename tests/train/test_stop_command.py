@@ -94,8 +94,8 @@ def test_before_the_first_step_the_command_ends_at_once(arguments, tmp_path):
     assert read_metrics(tmp_path / "run") == []
 
 
-def test_in_training_the_command_saves_its_step(arguments, tmp_path, cache_dir):
-    process = start("training", *arguments, JAX_COMPILATION_CACHE_DIR=str(cache_dir))
+def test_in_training_the_command_saves_its_step(arguments, tmp_path):
+    process = start("training", *arguments)
     _, stderr = stop(process, signal.SIGINT)
     step = int(re.fullmatch(r"Stopped at step (\d+), saved\. The same .*\n", stderr)[1])
     assert step >= 40
@@ -107,12 +107,12 @@ def test_in_training_the_command_saves_its_step(arguments, tmp_path, cache_dir):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("moment", ["data", "compilation", "training", "evaluation"])
-def test_seconds_from_a_signal_to_the_end_of_a_quickstart(moment, tmp_path, cache_dir):
+def test_seconds_from_a_signal_to_the_end_of_a_quickstart(moment, tmp_path):
     """Prints the figures, and sees that the run goes on."""
     arguments = [f"--config={REPOSITORY}/configs/quickstart.py", f"--workdir={tmp_path}/run"]
     arguments += ["--config.train.eval_every=60", "--config.train.num_steps=90"]
     arguments += ["--config.baseline_heads="]
-    caching = {"JAX_COMPILATION_CACHE_DIR": str(cache_dir)}
+    caching = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     seconds, stderr = stop(start(moment, *arguments, **caching), signal.SIGTERM)
     print(f"SIGTERM in {moment}: {seconds:.2f} s to the end, {stderr.strip()}")
     assert seconds < 20  # a loaded machine; the figure is what is printed
