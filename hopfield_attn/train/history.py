@@ -1,23 +1,17 @@
 """The evaluations made while a run goes on, in evaluations.jsonl and at its end in result.json."""
 
 import contextlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hopfield_attn.files import without_nonfinite, write_text
-from hopfield_attn.train.logging import read_rows
+from hopfield_attn.train.row_file import RowFile
 
 HISTORY_FILE = "evaluations.jsonl"
 
 
 class EvaluationHistory:
-    """One JSON object an evaluation, in ``evaluations.jsonl``; what is not finite is null there.
-
-    Attributes:
-      rows: what the file holds, in order: each has ``step`` and the metrics by "set/metric".
-    """
+    """One JSON object an evaluation, in ``evaluations.jsonl``; what is not finite is null there."""
 
     def __init__(self, workdir: Path, *, start_step: int, writes: bool = True):
         """Opens the history; evaluations after ``start_step`` (a run that got further) are dropped.
@@ -27,13 +21,12 @@ class EvaluationHistory:
           start_step: step at which this process goes on.
           writes: of several processes with one folder, one does; the others keep rows in memory.
         """
-        self._path = workdir / HISTORY_FILE
-        self._writes = writes
-        self._is_behind = False
-        found = read_rows(self._path)
-        self.rows: list[dict[str, Any]] = [row for row in found if row["step"] <= start_step]
-        if self._path.is_file():
-            self._write()
+        self._file = RowFile(workdir / HISTORY_FILE, start_step=start_step, writes=writes)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Step and metrics by "set/metric" of every evaluation, in order."""
+        return self._file.rows
 
     def has(self, step: int) -> bool:
         """Whether ``step`` was evaluated."""
@@ -47,21 +40,9 @@ class EvaluationHistory:
           scores: "set/metric" → value.
         """
         # A run that is stopped right after its evaluation makes it again when it goes on.
-        self.rows = [row for row in self.rows if row["step"] != step]
-        self.rows.append(without_nonfinite({"step": step, **scores}))
-        # A full disk ends no run: the rows are kept, and written with the next one.
-        with contextlib.suppress(OSError):
-            self._write()
+        self._file.add(step, dict(scores))
 
     def close(self) -> None:
         """Writes what a full disk has left out, if there is room now."""
         with contextlib.suppress(OSError):
-            if self._is_behind:
-                self._write()
-
-    def _write(self) -> None:
-        if not self._writes:
-            return
-        self._is_behind = True
-        write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
-        self._is_behind = False
+            self._file.flush()

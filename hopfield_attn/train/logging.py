@@ -2,8 +2,7 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -19,11 +18,12 @@ from rich.progress import (
 )
 
 from hopfield_attn.checks import printable
-from hopfield_attn.data.json_fields import column_name, read_field, read_number
-from hopfield_attn.files import parse_object, without_nonfinite, write_text
+from hopfield_attn.files import write_text
+from hopfield_attn.train.row_file import RowFile, read_rows
 from hopfield_attn.train.tracking import Track
 
 METRICS_FILE = "metrics.jsonl"
+NEEDED = ("step", "loss")
 
 
 def say(console: Console, text: str) -> None:
@@ -37,48 +37,7 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     Raises:
       ValueError: as :func:`read_rows`, and for a row without a loss.
     """
-    return read_rows(workdir / METRICS_FILE, needed=("step", "loss"))
-
-
-def read_rows(path: Path, *, needed: Sequence[str] = ("step",)) -> list[dict[str, Any]]:
-    """The rows of a file with one JSON object a line; none where there is no file.
-
-    A last line that a crash has cut off is left out.
-
-    Args:
-      path: the file.
-      needed: values that every row has; ``step`` is a count.
-
-    Raises:
-      ValueError: ``FILE:LINE column NAME: reason`` for any other line that is no such row; all its
-        values are numbers or null, and ``loss_hex`` is text.
-    """
-    if not path.is_file():
-        return []
-    rows = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            if line.strip():
-                rows.append(_check_row(parse_object(line), needed))
-        except ValueError as error:
-            # Only what comes after the last line feed was cut off.
-            if number < len(lines):
-                raise ValueError(f"{path}:{number} {error}") from None
-    return rows
-
-
-def _check_row(row: dict[str, Any], needed: Sequence[str]) -> dict[str, Any]:
-    if read_field(row, "step", int) < 0:
-        raise ValueError(f"column step: expected a count, got {row['step']}")
-    for name in (*needed, *row):
-        if not name.isprintable():
-            raise ValueError(f"column {column_name(name, inside='')}: no name of a value")
-        if name == "loss_hex":
-            read_field(row, name, str)
-        elif row.get(name, 0) is not None:
-            read_number(row, name)
-    return row
+    return read_rows(workdir / METRICS_FILE, needed=NEEDED)
 
 
 class Reporter(NamedTuple):
@@ -110,44 +69,27 @@ class MetricsLog:
           track: gets every row as well, see :mod:`hopfield_attn.train.tracking`.
           writes: of several processes with one folder, one does; the others keep rows in memory.
         """
-        self._workdir = workdir
+        self._file = RowFile(
+            workdir / METRICS_FILE, start_step=start_step, needed=NEEDED, writes=writes
+        )
+        self._csv = workdir / "metrics.csv"
         self._track = track
-        self._rows = [row for row in read_metrics(workdir) if row["step"] <= start_step]
-        self._is_behind = False
         self._writes = writes
-        if writes:
-            write_text(workdir / METRICS_FILE, "".join(_as_line(row) for row in self._rows))
 
     def write(self, step: int, loss: float, **values: float) -> None:
         """Appends one row."""
-        row = {"step": step, "loss": loss, "loss_hex": float(loss).hex(), **values}
-        row = without_nonfinite(row)
-        self._rows.append(row)
-        try:
-            if self._writes:
-                self._append(row)
-        except OSError:
-            # A full disk ends no run: the rows are kept, and written with the next one.
-            self._is_behind = True
+        self._file.add(step, {"loss": loss, "loss_hex": float(loss).hex(), **values})
         if self._track is not None:
             self._track(step, {"loss": loss, **values})
 
-    def _append(self, row: dict[str, Any]) -> None:
-        if self._is_behind:
-            write_text(self._workdir / METRICS_FILE, "".join(map(_as_line, self._rows)))
-            self._is_behind = False
-            return
-        with (self._workdir / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(_as_line(row))
-
     def write_csv(self) -> None:
         """Writes ``metrics.csv``, one line a row and one column a value."""
-        names = list(dict.fromkeys(name for row in self._rows for name in row))
+        rows = self._file.rows
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names)
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
-        writer.writerows(self._rows)
-        write_text(self._workdir / "metrics.csv", text.getvalue())
+        writer.writerows(rows)
+        write_text(self._csv, text.getvalue())
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -163,8 +105,7 @@ class MetricsLog:
         Where there is no room for them either, the error that ended the run comes first.
         """
         try:
-            if self._is_behind:
-                write_text(self._workdir / METRICS_FILE, "".join(map(_as_line, self._rows)))
+            self._file.flush()
             if self._writes:
                 self.write_csv()
         except OSError:
@@ -228,7 +169,3 @@ class ProgressLog:
 
 def _tenths(num_steps: int) -> Iterable[int]:
     return (max(1, round(num_steps * k / 10)) for k in range(1, 11))
-
-
-def _as_line(row: dict[str, Any]) -> str:
-    return json.dumps(row) + "\n"

@@ -15,7 +15,8 @@ import pytest
 
 from hopfield_attn.train import evaluate, loop
 from hopfield_attn.train.interrupt import Interrupted
-from hopfield_attn.train.logging import read_metrics, read_rows
+from hopfield_attn.train.logging import read_metrics
+from hopfield_attn.train.row_file import read_rows
 from hopfield_attn.train.run_files import read_result
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -8,8 +8,9 @@ import pytest
 from hopfield_attn.files import read_json
 from hopfield_attn.train import program
 from hopfield_attn.train.history import EvaluationHistory
-from hopfield_attn.train.logging import METRICS_FILE, MetricsLog, read_metrics, read_rows
+from hopfield_attn.train.logging import METRICS_FILE, MetricsLog, read_metrics
 from hopfield_attn.train.main import print_summary
+from hopfield_attn.train.row_file import read_rows
 from hopfield_attn.train.run_files import read_result
 from hopfield_attn.train.sweep.summary import SweepRun, summarise
 from hopfield_attn.train.tasks import make_task
