@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 from scipy import stats
 
-from experiments.finished_run import read_finished
+from experiments.finished_run import merge_runs, read_finished
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
@@ -51,13 +51,9 @@ ARMS = [LINEAR] + [
 
 def collect(folder: Path) -> None:
     """Adds to results/TASK.json what every finished run in ``folder`` found."""
-    earlier = read_results()
     for task, subject in TASKS.items():
-        arms = earlier.get(task, {})
-        for path in folder.glob(f"{task}-*/*/result.json"):
-            found = row(path.parent, subject)
-            arms.setdefault(found["arm"], {})[found["seed"]] = found
-        rows = [arms[arm][seed] for arm in ARMS if arm in arms for seed in sorted(arms[arm])]
+        found = (row(path.parent, subject) for path in folder.glob(f"{task}-*/*/result.json"))
+        rows = merge_runs(read_runs(task), found, lambda run: (ARMS.index(run["arm"]), run["seed"]))
         if rows:
             RESULTS.mkdir(exist_ok=True)
             write_json(RESULTS / f"{task}.json", {"task": task, "runs": rows})
@@ -79,15 +75,18 @@ def row(run: Path, subject: Subject) -> dict[str, Any]:
     }
 
 
+def read_runs(task: str) -> list[dict[str, Any]]:
+    """The collected rows; none where there is no file."""
+    path = RESULTS / f"{task}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+
+
 def read_results() -> dict[str, dict[str, dict[int, dict[str, Any]]]]:
-    """task → arm → seed → row."""
+    """task → arm → seed → row, of the tasks that have runs."""
     results: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
     for task in TASKS:
-        path = RESULTS / f"{task}.json"
-        if path.is_file():
-            arms = results.setdefault(task, {})
-            for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
-                arms.setdefault(run["arm"], {})[run["seed"]] = run
+        for run in read_runs(task):
+            results.setdefault(task, {}).setdefault(run["arm"], {})[run["seed"]] = run
     return results
 
 
