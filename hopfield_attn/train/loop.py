@@ -208,6 +208,7 @@ def _run_steps(
             progress,
             rates.__getitem__,
             log_every=settings.log_every,
+            last_step=settings.num_steps,
             max_skipped_steps=settings.max_skipped_steps,
             peak_flops=peak_of_all_devices(setting=settings.peak_flops),
         )

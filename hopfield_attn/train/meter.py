@@ -44,10 +44,11 @@ class Meter:
         schedule: Callable[[int], Any],
         *,
         log_every: int,
+        last_step: int | None = None,
         max_skipped_steps: int = 10,
         peak_flops: float | None = None,
     ):
-        """Writes to ``log`` and ``progress`` every ``log_every`` steps.
+        """Writes to ``log`` and ``progress`` every ``log_every`` steps, and at the last one.
 
         Args:
           log: gets the rows.
@@ -55,6 +56,7 @@ class Meter:
           schedule: number of updates → learning rate, on the host: a device would be asked behind
             the step that was just dispatched, and the answer waited for.
           log_every: steps a row.
+          last_step: has a row whatever its number is.
           max_skipped_steps: steps in a row without an update that end the run.
           peak_flops: of all devices, see :class:`hopfield_attn.train.throughput.Throughput`.
         """
@@ -62,6 +64,7 @@ class Meter:
         self._progress = progress
         self._schedule = schedule
         self._log_every = log_every
+        self._last_step = last_step
         self._max_skipped_steps = max_skipped_steps
         self._num_skipped = 0
         self._newest: StepMetrics | None = None
@@ -78,7 +81,7 @@ class Meter:
             # The first step compiles: wait for it and start the clock after it.
             self._newest.wait()
             self._throughput.start()
-        if done % self._log_every == 0:
+        if done % self._log_every == 0 or done == self._last_step:
             self._pending = self._newest
 
     def flush(self) -> None:

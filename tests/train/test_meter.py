@@ -88,6 +88,13 @@ class TestMeter:
         assert recorder.advanced == list(range(1, 11))
         assert [row[0] for row in recorder.shown] == [3, 6, 9]
 
+    def test_the_last_step_is_written_whatever_its_number_is(self, recorder):
+        meter = make_meter(recorder, log_every=3, last_step=8)
+        for step in range(1, 9):
+            meter.record(step, metrics_of(step), work(1))
+        meter.flush()
+        assert [row[0] for row in recorder.rows] == [3, 6, 8]
+
     def test_metrics_are_fetched_when_the_next_step_has_been_dispatched(self, recorder):
         meter = make_meter(recorder)
         meter.record(1, metrics_of(1), work(1))  # this one is waited for: it compiles

@@ -194,7 +194,7 @@ def test_folder_with_a_checkpoint_is_a_run_although_nothing_was_logged(
     make_config, train, tmp_path, monkeypatch
 ):
     changes = {"train.log_every": 100, "train.energy_every": -1}
-    config = make_config(changes | {"train.checkpoint_every": 2})
+    config = make_config(changes | {"train.checkpoint_every": 2, "train.eval_every": 4})
 
     class Killed(BaseException):
         pass
