@@ -94,7 +94,7 @@ def cells(rows: list[dict]) -> list[str]:
         str(max(row["wells"] for row in rows)),
         str(convex),
         between(alphas, "+.3f"),
-        f"{min(ratios):.1f} at least, median {statistics.median(ratios):.1f}" if ratios else "∞",
+        f"{min(ratios):.2g} at least, median {statistics.median(ratios):.3g}" if ratios else "∞",
         between(distances, ".2%"),
     ]
 

@@ -16,7 +16,7 @@ import numpy as np
 from experiments.finished_run import read_finished
 from hopfield_attn import nonlinearities
 from hopfield_attn.analysis.head_trace import HeadTrace
-from hopfield_attn.analysis.head_wells import head_wells, reduced_head
+from hopfield_attn.analysis.head_wells import HeadWells, head_wells, reduced_head
 from hopfield_attn.analysis.phases import Phases, draw_phases, phase_diagram
 from hopfield_attn.analysis.well_plot import draw_wells
 from hopfield_attn.energies.regimes import REGIME_NAMES, regime
@@ -182,14 +182,20 @@ def traces_of(run: TrainedRun, heads: list[tuple[int, int]], number: int) -> Tra
     return [(trace, None if trace.options["coupling"] == "pooled" else query) for trace in traces]
 
 
+def wells_of(trace: HeadTrace, query: int | None) -> HeadWells:
+    """What 64 random starts find, with the α and λ of the head."""
+    return head_wells(
+        trace.weights, trace.values, nonlinearity=trace.nonlinearity,
+        coupling=trace.options["coupling"], lam=float(trace.found.lam), gain=trace.options["gain"],
+        query=query, num_starts=64,
+    )  # fmt: skip
+
+
 def head_row(trace: HeadTrace, query: int | None) -> dict:
     """Wells, certificate and certified α of one head."""
+    found = wells_of(trace, query)
     coupling, gain = trace.options["coupling"], trace.options["gain"]
     lam = float(trace.found.lam)
-    found = head_wells(
-        trace.weights, trace.values, nonlinearity=trace.nonlinearity, coupling=coupling,
-        lam=lam, gain=gain, query=query, num_starts=64,
-    )  # fmt: skip
     unit = certified_alpha(trace.weights, trace.values, coupling, query, gain)
     return {
         "layer": trace.layer + 1, "head": trace.head + 1,
@@ -202,15 +208,15 @@ def head_row(trace: HeadTrace, query: int | None) -> dict:
 
 
 def run_diagram(name: str, folder: str, layer: int, head: int) -> None:
-    """The phases of one head of a trained run, and where training has left it."""
+    """The phases of a trained head, where training has left it, and its wells if it has several."""
     from configs.command_line import load_run_config
     from hopfield_attn.train.trained import load_run
 
     run = load_run(*load_run_config(folder))
     ((trace, query),) = traces_of(run, [(layer - 1, head - 1)], 0)
     row = head_row(trace, query)
-    # Both at λ = 0.
-    furthest = max(4.0 * row["certified_alpha"], 1.5 * abs(trace.alpha)) / (1.0 + row["lam"])
+    at_zero = row["certified_alpha"] / (1.0 + row["lam"])
+    furthest = max(4.0 * at_zero, 1.3 * abs(trace.alpha))
     found = phase_diagram(
         trace.weights, trace.values, family=trace.nonlinearity.name,
         alphas=np.linspace(-0.5 * furthest, furthest, 48), lams=np.linspace(0.0, 3.0, 7),
@@ -218,10 +224,14 @@ def run_diagram(name: str, folder: str, layer: int, head: int) -> None:
         max_steps=2000,
     )  # fmt: skip
     wells = f"{row['wells']} well{'s' * (row['wells'] != 1)}"
-    path = HERE / "pictures" / f"phases_{name}.png"
-    path.parent.mkdir(exist_ok=True)
+    pictures = HERE / "pictures"
+    pictures.mkdir(exist_ok=True)
     title = f"Training ended with {wells}: {name}, layer {layer}, head {head}"
-    draw_phases(path, found, title=title, own=(trace.alpha, row["lam"]))
+    own = (trace.alpha, row["lam"])
+    draw_phases(pictures / f"phases_{name}.png", found, title=title, own=own)
+    if row["wells"] > 1:
+        title = f"{wells} of a trained head, and the share of starts that end in each"
+        draw_wells(pictures / f"wells_{name}.png", wells_of(trace, query), title=title)
 
 
 def write(name: str, value: dict) -> None:

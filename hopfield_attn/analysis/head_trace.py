@@ -86,7 +86,8 @@ def trace_heads(
     found: dict[tuple[int, int], HeadTrace] = {}
     types = None if token_types is None else jnp.asarray(token_types)[None]
     x = encoder.embed(jnp.asarray(token_ids)[None], types)
-    for index, block in enumerate(list(encoder.layers)[: 1 + max(k for k, _ in heads)]):
+    num_layers = max((layer + 1 for layer, _ in heads), default=0)
+    for index, block in enumerate(list(encoder.layers)[:num_layers]):
         wanted = [head for k, head in heads if k == index]
         if wanted:
             inputs = block.attention_input(x)
