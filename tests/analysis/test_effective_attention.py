@@ -159,6 +159,7 @@ def test_a_trace_is_that_of_its_token_types(encoder):
     assert np.max(np.abs(other.weights - trace.weights)) > 1e-4
     with pytest.raises(ValueError, match="token_types must have shape"):
         trace_heads(encoder, ids, [(0, 1)], token_types=[0, 1])
+    assert trace_heads(encoder, ids, []) == []
 
 
 @pytest.mark.parametrize(("pair", "message"), [((2, 0), "layer must be"), ((0, 4), "head must be")])
