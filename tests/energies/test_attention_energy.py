@@ -9,7 +9,7 @@ from hopfield_attn import attention_energy, nonlinearities
 from hopfield_attn.energies.attention import attention_energy_terms
 from tests import oracles
 
-pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
+pytestmark = pytest.mark.usefixtures("x64")
 
 SHAPES = ((1, 1, 1), (3, 5, 2), (6, 4, 3))
 energy = jax.jit(attention_energy, static_argnames=("coupling",))
@@ -49,6 +49,7 @@ def test_identity_gradient_is_distance_to_attention(problem, lam, gain, coupling
     np.testing.assert_allclose(grad, (1 + lam) * (x - weights @ y), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("name", oracles.FAMILIES)
 @given(problem=problems(), lam=lams, gain=gains, alpha=alphas, coupling=couplings)
 def test_value_and_gradient_equal_the_formulas(name, problem, lam, gain, alpha, coupling):

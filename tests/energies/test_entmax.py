@@ -12,7 +12,6 @@ from hopfield_attn.energies.entmax import entmax, tsallis_conjugate
 from tests import memory_oracles as oracles
 
 pytestmark = pytest.mark.usefixtures("x64")
-core = pytest.mark.core
 
 ALPHAS = (1.0, 1.01, 1.3, 1.5, 2.0, 3.5)
 SHAPE = (3, 7)
@@ -34,7 +33,6 @@ def generic(alpha):
     return jnp.array([1.0, 0.83, 0.4, -0.35, -2.6]) / (alpha if alpha > 1 else 1)
 
 
-@core
 @pytest.mark.parametrize("alpha", ALPHAS)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -57,7 +55,6 @@ def test_value_potential_and_its_gradient_equal_the_definition(alpha, seed, scal
         np.testing.assert_allclose(potential[row], value, rtol=1e-12, atol=1e-11)
 
 
-@core
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_probabilities_maximise_the_regularised_score(alpha):
     z = logits(3)[0]
@@ -68,7 +65,6 @@ def test_probabilities_maximise_the_regularised_score(alpha):
         assert p @ z + oracles.tsallis_entropy(p, alpha) <= best + 1e-12
 
 
-@core
 @pytest.mark.parametrize("alpha", [1.5, 2.0])
 def test_sorting_equals_bisection(alpha):
     z = jnp.asarray(logits(1, 2.0))
@@ -77,7 +73,6 @@ def test_sorting_equals_bisection(alpha):
     assert np.sum(np.asarray(entmax(z, alpha)) == 0) > 5
 
 
-@core
 def test_alpha_one_is_softmax_and_logsumexp():
     z = jnp.asarray(logits(2, 5.0))
     np.testing.assert_allclose(entmax(z, 1.0), jax.nn.softmax(z), rtol=1e-14)
@@ -86,7 +81,6 @@ def test_alpha_one_is_softmax_and_logsumexp():
     )
 
 
-@core
 def test_no_digits_are_lost_as_alpha_goes_to_one():
     z = jnp.asarray(logits(2, 3.0), jnp.float32)
     np.testing.assert_allclose(entmax(z, 1 + 1e-6), jax.nn.softmax(z), atol=1e-5)
@@ -104,7 +98,6 @@ def test_second_derivatives_agree_with_differences(alpha):
     check_grads(jax.jit(score), (generic(alpha),), order=2, atol=1e-5, rtol=1e-5)
 
 
-@core
 @pytest.mark.parametrize("alpha", [1.0, 1.3, 1.5, 2.0])
 def test_jacobian_is_the_published_one(alpha):
     p = entmax(generic(alpha), alpha)
@@ -115,7 +108,6 @@ def test_jacobian_is_the_published_one(alpha):
         np.testing.assert_allclose(found, expected, atol=1e-14)
 
 
-@core
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_a_masked_logit_is_never_read_and_a_masked_row_is_zero(alpha):
     z = jnp.array([[1.0, jnp.nan, 0.2], [jnp.nan, jnp.inf, -jnp.inf]])
@@ -130,7 +122,6 @@ def test_a_masked_logit_is_never_read_and_a_masked_row_is_zero(alpha):
     assert not np.any(jacobian[1])
 
 
-@core
 @pytest.mark.parametrize(
     ("alpha", "dtype"), [(alpha, jnp.bfloat16) for alpha in ALPHAS] + [(1.3, jnp.float16)]
 )
@@ -143,7 +134,6 @@ def test_large_logits_of_low_precision_are_finite(alpha, dtype):
     np.testing.assert_allclose(grad.astype(jnp.float32), p, atol=1e-2)
 
 
-@core
 def test_float32_stays_float32_and_the_mask_broadcasts():
     z = jnp.asarray(logits(0), jnp.float32)
     p = entmax(z, 1.3, where=jnp.array([True] * 6 + [False]))
@@ -152,7 +142,6 @@ def test_float32_stays_float32_and_the_mask_broadcasts():
     assert not p[:, -1].any()
 
 
-@core
 @pytest.mark.usefixtures("no_typechecker")
 @pytest.mark.parametrize(
     ("change", "error", "message"),

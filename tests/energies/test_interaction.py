@@ -17,7 +17,7 @@ from hopfield_attn.energies.interaction import (
 )
 from tests import oracles
 
-pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
+pytestmark = pytest.mark.usefixtures("x64")
 NUM_PROBLEMS = 48
 
 

@@ -7,7 +7,7 @@ from jax.test_util import check_grads
 from hopfield_attn import nonlinearities as nl
 from tests import oracles
 
-pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
+pytestmark = pytest.mark.usefixtures("x64")
 
 WITH_ALPHA = ("quadratic", "cubic", "exponential", "log_cosh")
 US = np.linspace(-3, 3, 25)

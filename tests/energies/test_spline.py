@@ -9,7 +9,7 @@ from scipy.interpolate import CubicSpline
 from hopfield_attn import nonlinearities as nl
 from hopfield_attn.energies.spline import DEFAULT_KNOTS, NaturalSpline
 
-pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.core]
+pytestmark = pytest.mark.usefixtures("x64")
 
 UNEVEN = (-2.0, -1.5, 0.1, 0.9, 3.0)
 
