@@ -65,7 +65,7 @@ def test_table_has_heads_before_and_after_training(monkeypatch, tmp_path):
     assert len(lines) == 3  # no row without heads
     assert lines[2].strip("| ").split(" | ") == [
         "mine: `log_cosh`, pooled", "0, 1", "2", "2 → 1", "1 → 3", "2 → 1",
-        "0 → -12.000 to +0.500", "∞ → 0.5 at least, median 6.25", "0 → 0.50% to 12.00%",
+        "0 → -12.000 to +0.500", "none → 12 at least, median 12 (1)", "0 → 0.50% to 12.00%",
     ]  # fmt: skip
     worth = collect.scores_table(values).splitlines()[2:]
     assert worth == [

@@ -257,7 +257,7 @@ def draw_distances(axes: Axes, rows: list[Run]) -> None:
         ]
         groups = by_lam(mine)
         x = [1 + float(lam) for lam in groups]
-        y = [statistics.fmean(r["distance"] for r in group.values()) for group in groups.values()]
+        y = [statistics.median(r["distance"] for r in group.values()) for group in groups.values()]
         axes.plot(x, y, style, label=coupling, markersize=4)
     first = max(y[-1] * x[-1], 1e-12)
     axes.plot(x[1:], [first / value for value in x[1:]], ":", color="0.4", label="∝ 1/(1+λ)")

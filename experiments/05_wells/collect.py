@@ -56,7 +56,7 @@ def trained_table(values: dict[str, dict]) -> str:
     """One row a setting: before → after training."""
     header = [
         "runs", "seeds", "heads × texts", "with one well", "most wells", "certified convex", "α",
-        "certified α over the size of α", "distance to plain attention",
+        "certified α / α, heads with α > 0", "distance to plain attention",
     ]  # fmt: skip
     rows = []
     for name, value in values.items():
@@ -86,7 +86,8 @@ def scores_table(values: dict[str, dict]) -> str:
 def cells(rows: list[dict]) -> list[str]:
     """The figures of a set of heads."""
     alphas = [row["alpha"] for row in rows]
-    ratios = [row["certified_alpha"] / abs(row["alpha"]) for row in rows if row["alpha"]]
+    # Below 0 one well is certified whatever the size is.
+    ratios = [row["certified_alpha"] / row["alpha"] for row in rows if row["alpha"] > 0]
     distances = [row["distance"] for row in rows]
     convex = sum(row["regime"] == "convex" and row["is_certified"] for row in rows)
     return [
@@ -94,7 +95,9 @@ def cells(rows: list[dict]) -> list[str]:
         str(max(row["wells"] for row in rows)),
         str(convex),
         between(alphas, "+.3f"),
-        f"{min(ratios):.2g} at least, median {statistics.median(ratios):.3g}" if ratios else "∞",
+        f"{min(ratios):.2g} at least, median {statistics.median(ratios):.3g} ({len(ratios)})"
+        if ratios
+        else "none",
         between(distances, ".2%"),
     ]
 

@@ -83,7 +83,9 @@ def _draw_energies(axes: Axes, heads: list[HeadEnergies]) -> None:
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, max(len(heads), 1)))
     for head, color in zip(heads, colors, strict=False):
         steps = np.arange(len(head.energies))
-        label = f"layer {head.layer}, head {head.head}: {head.family}, α = {head.alpha:+.2f}"
+        label = (
+            f"layer {head.layer + 1}, head {head.head + 1}: {head.family}, α = {head.alpha:+.2f}"
+        )
         drop = head.energies - head.energies[0]
         axes.plot(steps, drop, marker="o", markersize=4, color=color, label=label)
     axes.axhline(0, color="0.7", linewidth=0.8)

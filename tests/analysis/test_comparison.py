@@ -85,8 +85,8 @@ def test_energies_are_drawn_from_plain_attention_on(tmp_path, figures):
     draw(tmp_path / "a.png", nonlinear=rows(1.0), linear=rows(1.0), heads=HEADS)
     curves = lines_of(figures[0].axes[1])
     assert list(curves) == [
-        "layer 0, head 0: quadratic, α = +0.25",
-        "layer 0, head 1: quadratic, α = +0.25",
+        "layer 1, head 1: quadratic, α = +0.25",
+        "layer 1, head 2: quadratic, α = +0.25",
     ]
     first, second = curves.values()
     np.testing.assert_array_equal(first.get_xdata(), [0, 1, 2])
