@@ -107,8 +107,10 @@ def table():
     lines += [
         "",
         "Time relative to unrolled at the same T / MiB of temporaries, forward + backward on two "
-        "CPU cores, batch 2, 4 heads, n = 256, d = 64, quadratic F: "
-        "`python scripts/measure_gradient_modes.py`.",
+        "CPU cores, batch 2, 4 heads, n = 256, d = 64, quadratic F, the reference implementation "
+        "`autodiff`: "
+        "`python scripts/measure_gradient_modes.py`. [implementations.md](implementations.md) has "
+        "what the faster ones keep.",
     ]
     return "\n".join(lines)
 
