@@ -1,10 +1,12 @@
 """What the experiments read from the folder of a finished run."""
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from hopfield_attn.data.json_fields import read_field, read_number
+from hopfield_attn.files import write_json
 from hopfield_attn.train.run_files import read_result, read_run_config, read_versions
 
 Row = TypeVar("Row")
@@ -51,6 +53,21 @@ def merge_runs(
     """Runs collected before and those found now, which take their place, in the order of a key."""
     rows = {key(row): row for row in (*earlier, *found)}
     return [rows[place] for place in sorted(rows)]
+
+
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """The rows of a page's results/TASK.json; none where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+
+
+def add_runs(
+    path: Path, found: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], Any]
+) -> None:
+    """Writes results/TASK.json anew, with what was found merged into it; no file without rows."""
+    rows = merge_runs(read_runs(path), found, key)
+    if rows:
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, {"task": path.stem, "runs": rows})
 
 
 def read_finished(folder: Path) -> FinishedRun:

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 from scipy import stats
 
-from experiments.finished_run import merge_runs, read_finished
+from experiments.finished_run import add_runs, read_finished, read_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
-from hopfield_attn.files import write_json
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -53,10 +52,7 @@ def collect(folder: Path) -> None:
     """Adds to results/TASK.json what every finished run in ``folder`` found."""
     for task, subject in TASKS.items():
         found = (row(path.parent, subject) for path in folder.glob(f"{task}-*/*/result.json"))
-        rows = merge_runs(read_runs(task), found, lambda run: (ARMS.index(run["arm"]), run["seed"]))
-        if rows:
-            RESULTS.mkdir(exist_ok=True)
-            write_json(RESULTS / f"{task}.json", {"task": task, "runs": rows})
+        add_runs(RESULTS / f"{task}.json", found, lambda run: (ARMS.index(run["arm"]), run["seed"]))
 
 
 def row(run: Path, subject: Subject) -> dict[str, Any]:
@@ -75,17 +71,11 @@ def row(run: Path, subject: Subject) -> dict[str, Any]:
     }
 
 
-def read_runs(task: str) -> list[dict[str, Any]]:
-    """The collected rows; none where there is no file."""
-    path = RESULTS / f"{task}.json"
-    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
-
-
 def read_results() -> dict[str, dict[str, dict[int, dict[str, Any]]]]:
     """task → arm → seed → row, of the tasks that have runs."""
     results: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
     for task in TASKS:
-        for run in read_runs(task):
+        for run in read_runs(RESULTS / f"{task}.json"):
             results.setdefault(task, {}).setdefault(run["arm"], {})[run["seed"]] = run
     return results
 

@@ -16,10 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.curves import Run, at_equal_time, differences, read_curve
-from experiments.finished_run import merge_runs
+from experiments.finished_run import add_runs, read_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
-from hopfield_attn.files import write_json
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -41,10 +40,8 @@ def collect(folder: Path) -> None:
             for run in json.loads(path.read_text(encoding="utf-8"))["missing"]:
                 if run["reason"].startswith("exit code"):
                     found.setdefault(path.parent / run["name"], run["reason"])
-        rows = merge_runs(read_runs(task), (read_run(*run) for run in found.items()), place_of)
-        if rows:
-            RESULTS.mkdir(exist_ok=True)
-            write_json(RESULTS / f"{task}.json", {"task": task, "runs": rows})
+        rows = (read_run(*run) for run in found.items())
+        add_runs(RESULTS / f"{task}.json", rows, place_of)
 
 
 def place_of(run: Run) -> tuple[float, int]:
@@ -85,12 +82,8 @@ def last_energies(folder: Path) -> dict[str, float]:
     return found
 
 
-def read_runs(task: str) -> list[Run]:
-    path = RESULTS / f"{task}.json"
-    runs: list[Run] = []
-    if path.is_file():
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    return runs
+def runs_of(task: str) -> list[Run]:
+    return read_runs(RESULTS / f"{task}.json")
 
 
 def read_heads() -> list[Run]:
@@ -231,7 +224,7 @@ def draw() -> None:
     left, right = figure.subplots(1, 2)
     draw_distances(left, read_heads())
     for task in TITLES:
-        draw_accuracy(right, task, read_runs(task))
+        draw_accuracy(right, task, runs_of(task))
     right.set_title("Test accuracy of trained quadratic heads over λ", fontsize=10)
     right.set(xlabel="1 + λ", ylabel="test accuracy", xscale="log")
     if right.get_legend_handles_labels()[0]:
@@ -297,10 +290,10 @@ def tables() -> str:
     """What stands between the marks of the README."""
     heads = read_heads()
     parts = [heads_table(heads, coupling) for coupling in ("pooled", "pairwise") if heads]
-    parts += [task_table(task, runs) for task in TITLES if (runs := read_runs(task))]
+    parts += [task_table(task, runs) for task in TITLES if (runs := runs_of(task))]
     if not parts:
         return "Not run yet."
-    done = sum(len(read_runs(task)) for task in TITLES)
+    done = sum(len(runs_of(task)) for task in TITLES)
     total = len(TITLES) * SEEDS_ASKED * NUM_SETTINGS
     if done < total:
         parts.insert(0, f"**{done} of {total} training runs are there.**")
@@ -320,7 +313,7 @@ def ledger_row() -> str:
         ]
         parts.append(f"exponent of the distance in 1 + λ: {', '.join(slopes)}")
     for task in TITLES:
-        groups = {lam: _finished(group) for lam, group in by_lam(read_runs(task)).items()}
+        groups = {lam: _finished(group) for lam, group in by_lam(runs_of(task)).items()}
         linear = groups.get(LINEAR, {})
         found = {lam: differences(g, linear) for lam, g in groups.items() if lam != LINEAR}
         if found:

@@ -163,7 +163,7 @@ def head_rows(run: TrainedRun) -> list[dict]:
         for head in range(group.start, group.stop)
     ]
     return [
-        {"text": number, **head_row(trace, query)}
+        {"text": number, **head_row(trace, query, wells_of(trace, query))}
         for number in range(len(TEXTS))
         for trace, query in traces_of(run, heads, number)
     ]
@@ -191,9 +191,8 @@ def wells_of(trace: HeadTrace, query: int | None) -> HeadWells:
     )  # fmt: skip
 
 
-def head_row(trace: HeadTrace, query: int | None) -> dict:
-    """Wells, certificate and certified α of one head."""
-    found = wells_of(trace, query)
+def head_row(trace: HeadTrace, query: int | None, found: HeadWells) -> dict:
+    """Wells that were found, certificate and certified α of one head."""
     coupling, gain = trace.options["coupling"], trace.options["gain"]
     lam = float(trace.found.lam)
     unit = certified_alpha(trace.weights, trace.values, coupling, query, gain)
@@ -214,10 +213,11 @@ def run_diagram(name: str, folder: str, layer: int, head: int) -> None:
 
     run = load_run(*load_run_config(folder))
     ((trace, query),) = traces_of(run, [(layer - 1, head - 1)], 0)
-    row = head_row(trace, query)
+    found = wells_of(trace, query)
+    row = head_row(trace, query, found)
     at_zero = row["certified_alpha"] / (1.0 + row["lam"])
     furthest = max(4.0 * at_zero, 1.3 * abs(trace.alpha))
-    found = phase_diagram(
+    phases = phase_diagram(
         trace.weights, trace.values, family=trace.nonlinearity.name,
         alphas=np.linspace(-0.5 * furthest, furthest, 48), lams=np.linspace(0.0, 3.0, 7),
         coupling=row["coupling"], gain=trace.options["gain"], query=query, num_starts=24,
@@ -228,10 +228,10 @@ def run_diagram(name: str, folder: str, layer: int, head: int) -> None:
     pictures.mkdir(exist_ok=True)
     title = f"Training ended with {wells}: {name}, layer {layer}, head {head}"
     own = (trace.alpha, row["lam"])
-    draw_phases(pictures / f"phases_{name}.png", found, title=title, own=own)
+    draw_phases(pictures / f"phases_{name}.png", phases, title=title, own=own)
     if row["wells"] > 1:
         title = f"{wells} of a trained head, and the share of starts that end in each"
-        draw_wells(pictures / f"wells_{name}.png", wells_of(trace, query), title=title)
+        draw_wells(pictures / f"wells_{name}.png", found, title=title)
 
 
 def write(name: str, value: dict) -> None:

@@ -42,21 +42,22 @@ class RowFile:
 
     def add(self, step: int, values: dict[str, Any]) -> None:
         """Appends a row; a row of this step, or of later ones, is written over."""
-        is_new = not self.rows or self.rows[-1]["step"] < step
         while self.rows and self.rows[-1]["step"] >= step:
             self.rows.pop()
-        row = without_nonfinite({"step": step, **values})
-        self.rows.append(row)
-        if not self._writes:
-            return
-        is_next, self._is_behind = is_new and not self._is_behind, True
+            self._is_behind = True
+        self.rows.append(without_nonfinite({"step": step, **values}))
         with contextlib.suppress(OSError):
-            if is_next:
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(_as_line(row))
-                self._is_behind = False
-            else:
+            if self._is_behind:
                 self.flush()
+            elif self._writes:
+                self._append()
+
+    def _append(self) -> None:
+        # Until the line is whole.
+        self._is_behind = True
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(_as_line(self.rows[-1]))
+        self._is_behind = False
 
     def flush(self) -> None:
         """Writes what a full disk has left out.
