@@ -16,6 +16,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
+from scipy.cluster.hierarchy import fclusterdata  # noqa: E402
 
 from hopfield_attn import attention_energy, descend, nonlinearities, retrieve  # noqa: E402
 from hopfield_attn.analysis.landscape import draw_landscape  # noqa: E402
@@ -37,6 +38,7 @@ STARTS = np.array(
 BETAS = {"dense_polynomial": 3.0, "dense_exponential": 3.0, "epanechnikov": 8.0}
 # The descents slow down: few of the last states are needed, and they have arrived.
 STEPS = (*range(0, 60, 2), 90, 150, 250, 400)
+RETRIEVALS = (*range(7), 10, 15, 25, 50, 100, 200)
 VALUES = 2.0 * PATTERNS
 
 
@@ -50,14 +52,28 @@ def draw_family(name: str) -> None:
     draw_nonlinearity(PICTURES / f"F_{name}.png", families, u_range=(-3.0, 3.0))
 
 
-def trail(energy_fn, start, step_size):
-    """The states of a descent, from the start on."""
+def trails(energy_fn, starts, step_size):
+    """The states of a descent from every start, (starts, states, 2)."""
 
-    def state_after(num_steps):
+    @functools.partial(jax.jit, static_argnames="num_steps")
+    def go_on(x, num_steps):
         rule = optax.sgd(step_size)
-        return descend(energy_fn, start, num_steps=num_steps, rule=rule, backtracking=True).x
+        options = {"num_steps": num_steps, "rule": rule, "backtracking": True}
+        return jax.vmap(lambda x: descend(energy_fn, x, **options).x)(x)
 
-    return np.stack([state_after(t) for t in STEPS])
+    states = [jnp.asarray(starts)]
+    for num_steps in np.diff(STEPS).tolist():
+        states.append(go_on(states[-1], num_steps))
+    return np.stack(states, axis=1)
+
+
+def title_of(name, energy_fn, paths):
+    """The name, how many of the paths end where E is finite, and in how many places."""
+    ends = [end for end in paths[:, -1] if np.isfinite(energy_fn(end))]
+    which = fclusterdata(ends, 0.1, criterion="distance") if len(ends) > 1 else ends
+    num_wells = len(np.unique(which, axis=0))
+    starts = f"{len(ends)} of {len(paths)} starts end"
+    return f"{name}: {starts} in {num_wells} well{'s' * (num_wells > 1)}"
 
 
 def draw_coupling(name: str) -> None:
@@ -68,32 +84,34 @@ def draw_coupling(name: str) -> None:
         options = {"nonlinearity": F, "coupling": name, "lam": 0.0, "gain": 1.0}
         return attention_energy(x[None], jnp.asarray(VALUES), weights, **options)
 
-    paths = np.stack([trail(energy_fn, jnp.asarray(2 * start), 0.1) for start in STARTS])
+    paths = trails(energy_fn, 2 * STARTS, 0.1)
     draw_landscape(
         PICTURES / f"E_{name}.png",
         energy_fn,
         extent=tuple(3.4 * edge for edge in EXTENT),
         points=VALUES,
         paths=paths,
-        title=f"{name} coupling",
+        title=title_of(f"{name} coupling", energy_fn, paths),
     )
 
 
 def draw_memory(name: str) -> None:
     options = {"energy": name, "beta": BETAS.get(name, 12.0)}
     memories = jnp.asarray(PATTERNS)
+    energy_fn = functools.partial(memory_energy, memories=memories, **options)
     starts = jnp.asarray(STARTS)
     if MEMORY_ENERGIES[name].on_sphere:
         starts = starts / jnp.linalg.norm(starts, axis=1, keepdims=True)
-    states = [retrieve(starts, memories, num_steps=t, **options) for t in range(7)]
+    states = [retrieve(starts, memories, num_steps=t, **options) for t in RETRIEVALS]
+    paths = np.stack(states, axis=1)
     draw_landscape(
         PICTURES / f"E_{name}.png",
-        functools.partial(memory_energy, memories=memories, **options),
+        energy_fn,
         extent=EXTENT,
         points=PATTERNS,
-        paths=np.stack(states, axis=1),
+        paths=paths,
         floor=0.4 if MEMORY_ENERGIES[name].on_sphere else 0.0,
-        title=name,
+        title=title_of(name, energy_fn, paths),
     )
 
 

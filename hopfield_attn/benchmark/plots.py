@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from hopfield_attn.benchmark.candidates import BASELINES
+from hopfield_attn.benchmark.candidates import AUTO, BASELINES
 from hopfield_attn.benchmark.cells import DIRECTIONS
 from hopfield_attn.benchmark.summary import Row, central_length, central_steps, measured
+from hopfield_attn.ops.nonlinear_attention import IMPLEMENTATIONS
 
 PICTURES = ("ratio_over_length", "ratio_over_steps", "memory_over_length")
 _PANEL_TITLES = {"forward": "forward", "forward_backward": "forward + backward"}
@@ -93,16 +94,15 @@ def _draw(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(8.4, 3.9), layout="constrained", dpi=130)
         panels = figure.subplots(1, 2, sharey=True)
-        names = list(dict.fromkeys(row["implementation"] for row in rows))
-        named = [name for name in names if name not in BASELINES]
-        plain = [name for name in names if name in BASELINES]
+        # The choice is drawn last, over what it chose.
+        order = [*BASELINES, *IMPLEMENTATIONS, AUTO]
+        names = sorted({row["implementation"] for row in rows}, key=order.index)
         for axes, direction in zip(panels, DIRECTIONS, strict=True):
             own = [row for row in rows if row["direction"] == direction]
-            for name in [*named, *plain]:
+            for name in names:
                 points = [row for row in own if row["implementation"] == name]
                 if points:
-                    style = _style(name, named, plain)
-                    _draw_series(axes, points, over=over, value_fn=value_fn, style=style)
+                    _draw_series(axes, points, over=over, value_fn=value_fn)
             _scale(axes, sorted({row[over] for row in own if row[over] is not None}), over)
             axes.set_title(_PANEL_TITLES[direction], fontsize=9)
         panels[0].set_ylabel(ylabel)
@@ -119,17 +119,17 @@ def _draw(
         figure.savefig(path, format="png")
 
 
-def _style(name: str, named: list[str], plain: list[str]) -> dict[str, Any]:
-    if name in named:
-        k = named.index(name) % len(_COLORS)
+def _style(name: str) -> dict[str, Any]:
+    """A line, a colour and a marker that an implementation has in every picture."""
+    if name in BASELINES:
+        line = _PLAIN_LINES[BASELINES.index(name)]
+        return {"color": "0.45", "linestyle": line, "label": f"{name} (plain)"}
+    if name == AUTO:
         # The choice lies on the line of what it chose: an open ring shows both.
-        ring = {"linestyle": "none", "fillstyle": "none", "markersize": 9} if name == "auto" else {}
-        color = "black" if name == "auto" else _COLORS[k]
-        marker = "o" if name == "auto" else _MARKERS[k]
-        return {"color": color, "marker": marker, "markersize": 4.5, "label": name} | ring
-    k = plain.index(name)
-    line = _PLAIN_LINES[k % len(_PLAIN_LINES)]
-    return {"color": "0.45", "linestyle": line, "label": f"{name} (plain)"}
+        ring = {"marker": "o", "linestyle": "none", "fillstyle": "none", "markersize": 9}
+        return {"color": "black", "label": name} | ring
+    k = list(IMPLEMENTATIONS).index(name)
+    return {"color": _COLORS[k], "marker": _MARKERS[k], "markersize": 4.5, "label": name}
 
 
 def _draw_series(
@@ -138,8 +138,8 @@ def _draw_series(
     *,
     over: str,
     value_fn: Callable[[Row], float],
-    style: dict[str, Any],
 ) -> None:
+    style = _style(rows[0]["implementation"])
     if rows[0][over] is None:  # plain attention has no T: a level
         axes.axhline(value_fn(rows[0]), linewidth=1.2, **style)
         return
