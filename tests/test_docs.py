@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -58,13 +57,3 @@ def test_every_function_that_the_mathematics_names_exists():
     assert len(names) > 10
     for name in names:
         resolve(name)
-
-
-def test_the_landscape_of_an_energy_without_a_minimum_can_be_drawn(tmp_path):
-    draw = runpy.run_path(str(ROOT / "scripts" / "draw_energies.py"))
-    assert draw["PICTURES"].is_dir()
-    from hopfield_attn.analysis.landscape import draw_landscape
-
-    path = tmp_path / "saddle.png"
-    draw_landscape(path, lambda x: x[0] ** 2 - x[1] ** 2, extent=(-1, 1, -1, 1), floor=0.2)
-    assert path.read_bytes().startswith(b"\x89PNG")

@@ -56,15 +56,30 @@ def draw_landscape(
                 axes.plot(*trail[-1], "o", color=DESCENT_COLOR, markersize=5)
         if points is not None:
             axes.plot(*points.T, "x", color=POINT_COLOR, markersize=8, markeredgewidth=1.8)
-        for label, point in zip(point_labels, points if points is not None else (), strict=False):
-            text = axes.annotate(
-                label, tuple(point), xytext=(7, 5), textcoords="offset points", fontsize=8
-            )
-            text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        if points is not None and point_labels:
+            write_labels(axes, point_labels, points, extent)
         axes.set(xlabel=labels[0], ylabel=labels[1], xlim=extent[:2], ylim=extent[2:])
         axes.set_aspect("equal")
         figure.suptitle(title, fontsize=10)
         figure.savefig(path, format="png")
+
+
+def write_labels(
+    axes: Axes,
+    labels: Sequence[str],
+    points: np.ndarray,
+    extent: tuple[float, float, float, float],
+) -> None:
+    """Beside its point: above, or below where a point that has its text is close."""
+    width, height = extent[1] - extent[0], extent[3] - extent[2]
+    reach = np.array([0.12 * width, 0.06 * height])
+    for k, label in enumerate(labels):
+        is_close = np.any(np.all(np.abs(points[:k] - points[k]) < reach, axis=1))
+        offset = (7, -11) if is_close else (7, 5)
+        text = axes.annotate(
+            label, tuple(points[k]), xytext=offset, textcoords="offset points", fontsize=8
+        )
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def _draw_contours(
@@ -86,4 +101,4 @@ def _draw_contours(
     levels = low + (high - low) * np.linspace(0, 1, 14) ** 1.6
     filled = axes.contourf(first, second, energies, levels=levels, cmap="cividis", extend=extend)
     axes.contour(first, second, energies, levels=levels, colors="white", linewidths=0.4)
-    figure.colorbar(filled, ax=axes, label="energy (nats/β)", format="%.3g")
+    figure.colorbar(filled, ax=axes, label="energy (nats/β)", format="%.4g")
