@@ -159,3 +159,12 @@ ensure_environment() {
     are_installed "$@" || make_and_install "$@"
   ) 9<"$ROOT/pyproject.toml" || exit 1
 }
+
+# run_script FILE ARGUMENT...: a Python file beside this one, in the environment, in place of the caller.
+run_script() {
+  # shellcheck disable=SC2086  # a list of extras
+  ensure_environment core ${HOPFIELD_EXTRAS:-}
+  file=$1
+  shift
+  exec "$VENV_PYTHON" "$here/$file" "$@"
+}
