@@ -40,7 +40,7 @@ def _evaluate(argv: list[str]) -> int:
     sets = [name.strip() for name in options.get("set", "").split(",") if name.strip()]
 
     from hopfield_attn.train.evaluate_run import evaluate_run
-    from hopfield_attn.train.loop import format_scores
+    from hopfield_attn.train.step_loop import format_scores
 
     found = evaluate_run(config, workdir, sets=sets)
     for name, scores in found["evaluations"].items():

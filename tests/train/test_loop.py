@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hopfield_attn.train import loop, program
+from hopfield_attn.train import loop, program, step_loop
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.loop import check_train_config, format_scores
+from hopfield_attn.train.loop import check_train_config
 from hopfield_attn.train.run_folder import open_run_folder
+from hopfield_attn.train.step_loop import format_scores
 from hopfield_attn.train.tasks import make_task
 from tests.train.blueprints import with_loss
 
@@ -151,7 +152,7 @@ def test_interruption_before_the_baseline_and_the_evaluations_is_not_lost(
 ):
     """A signal in the last step: nothing is started that the user did not wait for."""
     config = make_config(settings | {"train.num_steps": 3})
-    original = loop.iterate_batches
+    original = step_loop.iterate_batches
 
     def iterate(*args, **kwargs):
         for step, batch in enumerate(original(*args, **kwargs)):
@@ -159,7 +160,7 @@ def test_interruption_before_the_baseline_and_the_evaluations_is_not_lost(
                 signal.raise_signal(signal.SIGTERM)
             yield batch
 
-    monkeypatch.setattr(loop, "iterate_batches", iterate)
+    monkeypatch.setattr(step_loop, "iterate_batches", iterate)
     with pytest.raises(Interrupted) as stopped:
         train(config, tmp_path, loss_fn=linear_loss)
     assert stopped.value.step == 3

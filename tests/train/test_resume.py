@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from hopfield_attn.train import evaluate, loop
+from hopfield_attn.train import evaluate, step_loop
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.row_file import read_rows
@@ -39,17 +39,17 @@ def as_bytes(params) -> dict[str, tuple]:
 
 def at_batch(monkeypatch, number: int, action) -> None:
     """Runs ``action`` once, when the batch of update ``number`` is handed to the loop."""
-    original = loop.iterate_batches
+    original = step_loop.iterate_batches
 
     def iterate(dataset, *, start_step, num_threads):
         batches = original(dataset, start_step=start_step, num_threads=num_threads)
         for step, batch in enumerate(batches, start=start_step + 1):
             if step == number:
-                monkeypatch.setattr(loop, "iterate_batches", original)
+                monkeypatch.setattr(step_loop, "iterate_batches", original)
                 action()
             yield batch
 
-    monkeypatch.setattr(loop, "iterate_batches", iterate)
+    monkeypatch.setattr(step_loop, "iterate_batches", iterate)
 
 
 def at_evaluation_batch(monkeypatch, number: int, action) -> list:

@@ -11,7 +11,7 @@ import pytest
 from configs.defaults import get_defaults
 from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.files import write_json
-from hopfield_attn.train import loop, program, run_folder
+from hopfield_attn.train import program, run_folder, step_loop
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.run_files import read_result, read_versions
 from hopfield_attn.train.run_folder import PACKAGES, open_run_folder, versions
@@ -107,7 +107,7 @@ def test_finished_run_is_not_trained_again(finished, make_config, train, monkeyp
     def refuse(*args, **kwargs):
         raise AssertionError("a step is trained")
 
-    monkeypatch.setattr(loop, "iterate_batches", refuse)
+    monkeypatch.setattr(step_loop, "iterate_batches", refuse)
     monkeypatch.setattr(program, "evaluate", refuse)
     again = train(make_config({"train.eval_every": 5}), folder)
     assert again.result == model.result

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hopfield_attn.train import loop
+from hopfield_attn.train import step_loop
 from hopfield_attn.train.checkpoint import Checkpoints, restore_params
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.state import split_model
@@ -106,7 +106,7 @@ def test_skipped_steps_are_counted_across_a_checkpoint(train_step, params, tmp_p
 
 def with_bad_batches(monkeypatch, *, steps):
     """Turns the mask weights of these batches into what makes the loss NaN."""
-    original = loop.iterate_batches
+    original = step_loop.iterate_batches
 
     def iterate(dataset, *, start_step, num_threads):
         batches = original(dataset, start_step=start_step, num_threads=num_threads)
@@ -114,7 +114,7 @@ def with_bad_batches(monkeypatch, *, steps):
             bad = np.full(len(batch["labels"]), step in steps, np.float32)
             yield batch | {"is_bad": bad}
 
-    monkeypatch.setattr(loop, "iterate_batches", iterate)
+    monkeypatch.setattr(step_loop, "iterate_batches", iterate)
 
 
 def loss_of_run(model, batch, rngs):
