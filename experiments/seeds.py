@@ -8,17 +8,25 @@ from hopfield_attn.train.sweep.report import spread
 from hopfield_attn.train.sweep.summary import mean_and_error
 
 
+EQUAL = 1e-9
+"""Differences of metrics closer than this are equal but for rounding."""
+
+
 def over_seeds(values: Sequence[float], *, sign: str = "", digits: int = 4) -> str:
     """Mean ± standard error; the error of one seed is unknown."""
     return spread(mean_and_error(values), sign=sign, digits=digits)
 
 
 def p_value(paired: Sequence[float]) -> float:
-    """Of the two-sided t test for a mean of 0; 1 where it says nothing."""
-    if len(paired) < 2:
+    """Of the two-sided t test for a mean of 0; 1 where it says nothing.
+
+    Differences that are all equal have no spread for it: a metric of few rows moves in steps. There
+    it is the sign test's, 2/2ⁿ.
+    """
+    if len(paired) < 2 or not any(paired):
         return 1.0
-    if len(set(paired)) == 1:
-        return 1.0 if paired[0] == 0 else 0.0
+    if max(paired) - min(paired) < EQUAL:
+        return 2.0 ** (1 - len(paired))
     return float(stats.ttest_1samp(paired, 0.0).pvalue)
 
 
