@@ -19,7 +19,8 @@ def get_defaults() -> config_dict.ConfigDict:
         data=config_dict.create(
             source="embedded",  # mlm: "embedded", or text files and folders joined with ":"
             # Folder with the task folders (glue, superglue, scrolls) or files (qa, quality); or
-            # "hub:REPOSITORY": nyu-mll/glue, aps/super_glue, rajpurkar/squad, rajpurkar/squad_v2.
+            # "hub:REPOSITORY": nyu-mll/glue, aps/super_glue, rajpurkar/squad, rajpurkar/squad_v2,
+            # tasksource/QuALITY, tau/scrolls.
             dir="",
             revision="",  # from the hub: its commit, 40 hexadecimal digits
             # glue, superglue, scrolls: which task; qa: "squad" or "squad_v2"; synthetic: "recall",

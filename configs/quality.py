@@ -4,8 +4,9 @@ Command:   ./scripts/train --config=configs/quality.py --config.data.dir=QUALITY
 Smoke:     the same with --config=configs/quality.py:smoke
 One long:  the same with --config=configs/quality.py:input=long
 
-QUALITY is a folder with QuALITY.VERSION.train and QuALITY.VERSION.dev. Each of the four choices is
-scored with every window of the article, and its highest score counts.
+QUALITY is a folder with QuALITY.VERSION.train and QuALITY.VERSION.dev, or hub:tasksource/QuALITY,
+with --config.data.revision=COMMIT. Each of the four choices is scored with every window of the
+article, and its highest score counts.
 """
 
 from configs.defaults import get_defaults, parse_arg

@@ -4,7 +4,8 @@ Command:   ./scripts/train --config=configs/scrolls.py --config.data.dir=DATA --
 Smoke:     the same with --config=configs/scrolls.py:smoke
 One long:  the same with --config=configs/scrolls.py:input=long
 
-DATA has the folder contract_nli with train.jsonl and validation.jsonl.
+DATA has the folder contract_nli with train.jsonl and validation.jsonl, or it is hub:tau/scrolls,
+with --config.data.revision=COMMIT.
 """
 
 from configs.defaults import get_defaults, parse_arg

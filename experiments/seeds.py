@@ -7,7 +7,6 @@ from scipy import stats
 from hopfield_attn.train.sweep.report import spread
 from hopfield_attn.train.sweep.summary import mean_and_error
 
-
 EQUAL = 1e-9
 """Differences of metrics closer than this are equal but for rounding."""
 

@@ -68,7 +68,11 @@ def test_p_value_is_that_of_students_test():
     # Mean 2, standard error 1/√3, two degrees of freedom.
     t = 2 * np.sqrt(3)
     assert collect.p_value([1.0, 2.0, 3.0]) == pytest.approx(1 - t / np.sqrt(t**2 + 2), rel=1e-6)
-    assert [collect.p_value(d) for d in ([0.5], [0.0, 0.0], [0.1, 0.3 - 0.2, 0.1])] == [1.0, 1.0, 0.25]
+    assert [collect.p_value(d) for d in ([0.5], [0.0, 0.0], [0.1, 0.3 - 0.2, 0.1])] == [
+        1.0,
+        1.0,
+        0.25,
+    ]
 
 
 def test_table_has_every_figure_of_a_setting(tmp_path):

@@ -50,7 +50,7 @@ def read_quality(
     """
     check_choice("split of quality", split, QUALITY_SPLITS)
     path = _split_file(find_folder(data_dir, ""), split)
-    parse = functools.partial(_parse_article, labelled=split != "test")
+    parse = functools.partial(parse_article, labelled=split != "test")
     return read_json_lines(path, parse, max_bad_rows=max_bad_rows)
 
 
@@ -69,7 +69,8 @@ def _split_file(folder: Path, split: str) -> Path:
     return plain[0]
 
 
-def _parse_article(row: JsonObject, *, labelled: bool) -> list[ChoiceQuestion]:
+def parse_article(row: JsonObject, *, labelled: bool) -> list[ChoiceQuestion]:
+    """The questions of one line; raises ``ValueError``, which begins with ``column NAME:``."""
     article = read_field(row, "article", str).strip()
     return [
         _parse_question(entry, article, place, labelled=labelled)

@@ -94,7 +94,7 @@ def read_scrolls_pairs(
     check_choice("SCROLLS task with classes", task, SCROLLS_CLASSES)
     classes = SCROLLS_CLASSES[task]
     return _read(
-        data_dir, task, split, functools.partial(_parse_pair, classes=classes), max_bad_rows
+        data_dir, task, split, functools.partial(parse_pair, classes=classes), max_bad_rows
     )
 
 
@@ -124,7 +124,8 @@ def _parse_row(row: JsonObject, *, labelled: bool) -> list[ScrollsExample]:
     ]
 
 
-def _parse_pair(row: JsonObject, *, labelled: bool, classes: tuple[str, ...]) -> list[Example]:
+def parse_pair(row: JsonObject, *, labelled: bool, classes: tuple[str, ...]) -> list[Example]:
+    """The pair of one line; raises ``ValueError``, which begins with ``column NAME:``."""
     asked, gap, document = read_field(row, "input", str).partition("\n\n")
     if not gap:
         raise ValueError("column input: no empty line between what is asked and the document")

@@ -1,4 +1,4 @@
-"""SuperGLUE and SQuAD from the hub are what they are from their files."""
+"""SuperGLUE, SQuAD, QuALITY and SCROLLS from the hub are what they are from their files."""
 
 import json
 import sys
@@ -6,6 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from hopfield_attn.data.quality import read_quality
+from hopfield_attn.data.quality_hub import read_quality_hub
+from hopfield_attn.data.scrolls import read_scrolls_pairs
+from hopfield_attn.data.scrolls_hub import read_scrolls_pairs_hub
 from hopfield_attn.data.squad import read_squad
 from hopfield_attn.data.squad_hub import read_squad_hub
 from hopfield_attn.data.superglue import read_superglue
@@ -130,6 +134,41 @@ def test_squad_rows_are_those_of_the_files(version, hub, tmp_path):
     (tmp_path / name).write_text(json.dumps({"data": articles}))
     found = read_squad_hub(f"rajpurkar/{version}", version, "dev", revision=COMMIT)
     assert found == read_squad(tmp_path, version, "dev")
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_quality_rows_are_the_questions_of_the_files(split, hub, tmp_path):
+    labels = {} if split == "test" else {"gold_label": 2}
+    entries = [
+        {"question": question, "options": list("abcd"), "difficult": hard, **labels}
+        for question, hard in (("Who was late?", 1), ("Where?", 0))
+    ]
+    asked = hub([{"article": TEXT, "article_id": 7, **entry} for entry in entries])
+    line = json.dumps({"article": TEXT, "questions": entries})
+    (tmp_path / f"QuALITY.v1.0.1.{split}").write_text(line)
+    found = read_quality_hub("tasksource/QuALITY", split, revision=COMMIT)
+    assert found == read_quality(tmp_path, split)
+    assert len(found[0]) == 2
+    options = {"split": split.replace("dev", "validation"), "revision": COMMIT}
+    assert asked == [(("tasksource/QuALITY", None), options)]
+    hub([entries[0]])
+    with pytest.raises(ValueError, match="row 0 column article: missing"):
+        read_quality_hub("tasksource/QuALITY", split, revision=COMMIT)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_scrolls_rows_are_the_lines_of_the_files(split, hub, tmp_path):
+    row = {"id": "1", "pid": "1_0", "input": f"Bob was late.\n\n{TEXT}", "output": "Entailment"}
+    asked = hub([row])
+    (tmp_path / "contract_nli").mkdir()
+    (tmp_path / "contract_nli" / f"{split}.jsonl").write_text(json.dumps(row))
+    found = read_scrolls_pairs_hub("tau/scrolls", "contract_nli", split, revision=COMMIT)
+    assert found == read_scrolls_pairs(tmp_path, "contract_nli", split)
+    assert asked == [(("tau/scrolls", "contract_nli"), {"split": split, "revision": COMMIT})]
+    hub([{**row, "output": "Perhaps"}])
+    if split == "validation":
+        with pytest.raises(ValueError, match="row 0 column output"):
+            read_scrolls_pairs_hub("tau/scrolls", "contract_nli", split, revision=COMMIT)
 
 
 def test_bad_rows_are_named_or_counted(hub):

@@ -37,7 +37,7 @@ def qa_task(config: Any, workdir: Path) -> Task:
     version = SQUAD_VERSIONS[data.task]
     files = f"{' and '.join(version.files.values())}, or hub:rajpurkar/{data.task}"
     train, held_out, facts = read_splits(
-        data, read_squad, data.task, held_out="dev", files=files, read_hub=read_squad_hub
+        data, read_squad, read_squad_hub, data.task, held_out="dev", files=files
     )
     texts = dict.fromkeys(text for q in train for text in (q.context, q.question))
     tokenizer = run_tokenizer(list(texts), config, workdir)

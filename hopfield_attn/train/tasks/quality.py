@@ -9,6 +9,7 @@ from flax import nnx
 from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.choice_encoding import choice_rows
 from hopfield_attn.data.quality import NUM_OPTIONS, read_quality
+from hopfield_attn.data.quality_hub import read_quality_hub
 from hopfield_attn.data.window_encoding import encode_window_choices
 from hopfield_attn.models.choice_head import max_over_windows
 from hopfield_attn.models.registry import make_multiple_choice
@@ -32,10 +33,12 @@ from hopfield_attn.typing import Array
 
 
 def quality_task(config: Any, workdir: Path) -> Task:
-    """QuALITY from the local folder ``config.data.dir``, as ``config.data.num_windows`` windows."""
+    """QuALITY from a folder or the hub (``config.data.dir``), in ``data.num_windows`` windows."""
     data = config.data
-    files = "QuALITY.VERSION.train and QuALITY.VERSION.dev"
-    train, held_out, facts = read_splits(data, read_quality, held_out="dev", files=files)
+    files = "QuALITY.VERSION.train and QuALITY.VERSION.dev, or hub:tasksource/QuALITY"
+    train, held_out, facts = read_splits(
+        data, read_quality, read_quality_hub, held_out="dev", files=files
+    )
     texts = dict.fromkeys(
         text for row in choice_rows(train) for text in (row.sentence1, row.sentence2) if text
     )

@@ -1,4 +1,4 @@
-"""Reads the splits of a task from the folder in ``config.data.dir``, bad rows counted."""
+"""Reads the splits of a task from ``config.data.dir``, a folder or a repository of the hub."""
 
 import functools
 from collections.abc import Callable
@@ -28,23 +28,23 @@ Reader = Callable[..., tuple[list[Any], list[str]]]
 def read_splits(
     data: Any,
     read: Reader,
+    read_hub: Reader,
     *options: str,
     held_out: str,
     files: str,
-    read_hub: Reader | None = None,
 ) -> Splits:
     """Reads the training split, up to ``data.max_train_examples``, and a labelled other one.
 
     Args:
       data: the ``data`` part of a config.
       read: reads a split from a folder.
-      *options: what ``read`` takes between the folder and the split.
+      read_hub: reads it from a repository of the hub, at ``revision=…``.
+      *options: what both take between the place and the split.
       held_out: the split to evaluate on.
       files: what the folder should hold, for the message where none is named.
-      read_hub: reads it from a repository of the hub, at ``revision=…``; ``None``: cannot.
 
     Raises:
-      ValueError: no folder is named, or a row is bad, or the hub was named in vain.
+      ValueError: no folder is named, or a row is bad.
       FileNotFoundError: the folder or a file does not exist.
     """
     if not data.dir:
@@ -53,8 +53,6 @@ def read_splits(
         )
     place = data.dir
     if place.startswith(HUB_PREFIX):
-        if read_hub is None:
-            raise ValueError(f"data.dir must name a folder with {files}; got {place}")
         place = place.removeprefix(HUB_PREFIX)
         read = functools.partial(read_hub, revision=data.revision)
     train, skipped = read(place, *options, "train", max_bad_rows=data.max_bad_rows)

@@ -9,6 +9,7 @@ from flax import nnx
 from hopfield_attn.checks import check_choice
 from hopfield_attn.data.batches import make_batches
 from hopfield_attn.data.scrolls import SCROLLS_CLASSES, read_scrolls_pairs
+from hopfield_attn.data.scrolls_hub import read_scrolls_pairs_hub
 from hopfield_attn.data.window_encoding import encode_windows
 from hopfield_attn.models.choice_head import max_over_windows
 from hopfield_attn.models.registry import make_classifier
@@ -25,12 +26,17 @@ from hopfield_attn.typing import Array
 
 
 def scrolls_task(config: Any, workdir: Path) -> Task:
-    """The task ``config.data.task`` of ``SCROLLS_CLASSES``, from the folder ``config.data.dir``."""
+    """The task ``config.data.task`` of ``SCROLLS_CLASSES``, from a folder or the hub."""
     data = config.data
     blueprint = scrolls_blueprint(data)
-    files = f"the folder {data.task}, with train.jsonl and validation.jsonl"
+    files = f"the folder {data.task}, with train.jsonl and validation.jsonl, or hub:tau/scrolls"
     train, held_out, facts = read_splits(
-        data, read_scrolls_pairs, data.task, held_out="validation", files=files
+        data,
+        read_scrolls_pairs,
+        read_scrolls_pairs_hub,
+        data.task,
+        held_out="validation",
+        files=files,
     )
     texts = dict.fromkeys(t for row in train for t in (row.sentence1, row.sentence2) if t)
     tokenizer = run_tokenizer(list(texts), config, workdir)

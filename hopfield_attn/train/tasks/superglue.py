@@ -58,10 +58,10 @@ def superglue_task(config: Any, workdir: Path) -> Task:
     train, held_out, facts = read_splits(
         data,
         read_superglue,
+        read_superglue_hub,
         data.task,
         held_out="val",
         files=files,
-        read_hub=read_superglue_hub,
     )
     texts = dict.fromkeys(text for example in train for text in kind.texts(example))
     tokenizer = run_tokenizer(list(texts), config, workdir)
