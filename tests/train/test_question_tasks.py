@@ -391,7 +391,7 @@ def test_energies_are_those_of_the_sequences_of_an_example(
             "quality",
             {"data.dir": ""},
             ValueError,
-            "QuALITY.VERSION.dev; .*--config.data.dir=FOLDER",
+            "QuALITY.VERSION.dev, or hub:.*; .*--config.data.dir=FOLDER",
         ),
         ("scrolls", {"data.task": "qasper"}, ValueError, "data.task must be one of 'contract_nli'"),
         ("quality", {"data.dir": "/no/such"}, FileNotFoundError, "/no/such does not exist"),
