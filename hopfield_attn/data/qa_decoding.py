@@ -42,6 +42,8 @@ def decode_questions(
 ) -> dict[int, DecodedQuestion]:
     """Finds the spans of each question with the highest start logit + end logit in any window.
 
+    A logit that is not a number is the lowest there is: no span begins or ends there.
+
     Args:
       start_logits: (windows, n), of the first token of an answer.
       end_logits: (windows, n), of the last token.
@@ -54,7 +56,7 @@ def decode_questions(
       Decoded questions by number, in the order in which they come.
 
     Raises:
-      ValueError: a number is not positive, or a logit is not a number.
+      ValueError: a number is not positive.
 
     Example:
       >>> start, end = np.zeros((2, 1, 4))
@@ -65,16 +67,14 @@ def decode_questions(
       {7: DecodedQuestion(spans=[ScoredSpan(start=3, end=9, score=8.0)], null_score=0.0)}
     """
     check_count(1, num_best=num_best, max_answer_tokens=max_answer_tokens)
-    if np.isnan(start_logits).any() or np.isnan(end_logits).any():
-        raise ValueError("expected logits, got some that are not a number")
     best: dict[int, dict[Span, float]] = {}
     null: dict[int, float] = {}
     for window, question in enumerate(questions.tolist()):
-        logits = start_logits[window].astype(np.float64), end_logits[window].astype(np.float64)
-        null_score = float(logits[0][0] + logits[1][0])
+        starts, ends = (_lowest_where_nan(side[window]) for side in (start_logits, end_logits))
+        null_score = float(starts[0] + ends[0])
         null[question] = min(null.get(question, null_score), null_score)
         found = best.setdefault(question, {})
-        for span, score in _best_spans(*logits, offsets[window], num_best, max_answer_tokens):
+        for span, score in _best_spans(starts, ends, offsets[window], num_best, max_answer_tokens):
             found[span] = max(found.get(span, score), score)
     return {
         question: DecodedQuestion(_ranked(found)[:num_best], null[question])
@@ -107,6 +107,10 @@ def answer_text(
     if null_threshold is not None and decoded.null_score - score > null_threshold:
         return ""
     return context[start:end]
+
+
+def _lowest_where_nan(logits: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(logits), -np.inf, logits.astype(np.float64))
 
 
 def _best_spans(

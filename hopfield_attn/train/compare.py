@@ -5,20 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from hopfield_attn.analysis.comparison import draw_comparison
 from hopfield_attn.analysis.energies import as_rows, head_energies
 from hopfield_attn.data.batches import stack_elements
 from hopfield_attn.files import write_json
-from hopfield_attn.train.energies import ENCODER_INPUTS
+from hopfield_attn.train.energies import ENCODER_INPUTS, max_sequences
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import TrainedModel
 from hopfield_attn.train.tasks import Task
-from hopfield_attn.typing import Array
 
 _NUM_ROWS = 32
-"""Held-out sequences over which the energies are averaged."""
+"""Held-out sequences over which the energies are averaged, at most."""
 
 
 def compare_runs(
@@ -39,7 +37,13 @@ def compare_runs(
     source = task.evaluation_sets[task.watched_set]
     elements = stack_elements([source[i] for i in range(min(_NUM_ROWS, len(source)))])
     encoder = trained.definition.bind(trained.params).encoder
-    rows = {name: _first_rows(elements[name]) for name in ENCODER_INPUTS if name in elements}
+    num_heads = encoder.layers[0].attention.alpha.shape[0]
+    limit = min(_NUM_ROWS, max_sequences(elements["mask"].shape[-1], num_heads=num_heads))
+    rows = {
+        name: jnp.asarray(elements[name].reshape(-1, elements[name].shape[-1])[:limit])
+        for name in ENCODER_INPUTS
+        if name in elements
+    }
     found = head_energies(encoder, **rows)
     write_json(workdir / "head_energies.json", as_rows(found))
     first, second = (_label(title, trained.result) for title, trained in runs.items())
@@ -55,11 +59,6 @@ def compare_runs(
     # Whole or not at all: a picture is the sign that a run with a baseline is finished.
     partial.replace(path)
     return path
-
-
-def _first_rows(column: np.ndarray) -> Array:
-    """One row a sequence: an example may have one a choice, or one a window."""
-    return jnp.asarray(column.reshape(-1, column.shape[-1])[:_NUM_ROWS])
 
 
 def _label(title: str, result: dict[str, Any]) -> str:

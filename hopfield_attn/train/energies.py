@@ -17,6 +17,7 @@ from 1, over its non-linear heads and the sequences of the batch:
     mean of |s| at the knots over the spline heads
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -72,29 +73,43 @@ def check_energy_every(settings: Any) -> None:
 def energy_batch(
     examples: RandomAccess[Any], *, batch_size: int, num_heads: int, mesh: Mesh
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What the encoder reads of the first examples, and which sequences are real.
+    """What the encoder reads of the first sequences, and which of them are real.
 
-    As many examples as an evaluation batch has, or fewer where their attention weights are more
-    than :data:`MAX_CELLS`.
+    As many as an evaluation batch has, or fewer where the attention weights of a layer would be
+    more than :data:`MAX_CELLS`.
 
     Args:
       examples: an evaluation set.
       batch_size: of an evaluation batch.
       num_heads: of a layer.
-      mesh: over which the examples are split.
+      mesh: over which the sequences are split.
 
     Returns:
-      The rows (examples, …, n) by name, and for every sequence whether it is one: an example may
+      The rows (sequences, n) by name, and for every sequence whether it is one: an example may
       have one a choice and one a window, and windows may be filling, as examples may.
     """
-    shape = np.shape(examples[0]["mask"])
-    cells = num_heads * shape[-1] * int(np.prod(shape))
-    size = round_up(min(batch_size, max(1, MAX_CELLS // cells)), mesh)
-    batch = next(eval_batches(examples, batch_size=size))
-    rows = {name: batch[name] for name in ENCODER_INPUTS if name in batch}
-    is_example = batch[EXAMPLE_WEIGHTS] > 0
-    is_real = rows["mask"].any(axis=-1) & is_example.reshape(-1, *[1] * (rows["mask"].ndim - 2))
-    return rows, is_real.reshape(-1)
+    *more, length = np.shape(examples[0]["mask"])
+    an_example = math.prod(more)
+    limit = max_sequences(length, num_heads=num_heads)
+    num_sequences = round_up(min(batch_size * an_example, limit), mesh)
+    batch = next(eval_batches(examples, batch_size=-(-num_sequences // an_example)))
+    rows = {
+        name: batch[name].reshape(-1, length)[:num_sequences]
+        for name in ENCODER_INPUTS
+        if name in batch
+    }
+    is_example = np.repeat(batch[EXAMPLE_WEIGHTS] > 0, an_example)[:num_sequences]
+    return rows, rows["mask"].any(axis=-1) & is_example
+
+
+def max_sequences(length: int, *, num_heads: int) -> int:
+    """How many sequences have at most :data:`MAX_CELLS` attention weights in a layer; one at least.
+
+    Args:
+      length: tokens of a sequence.
+      num_heads: of a layer.
+    """
+    return max(1, MAX_CELLS // (num_heads * length**2))
 
 
 def make_energy_step(
@@ -105,8 +120,7 @@ def make_energy_step(
     @jax.jit
     def energy_step(params: PyTree, rows: Mapping[str, Any]) -> dict[int, LayerEnergies]:
         encoder = definition.bind(params).encoder
-        flat = {name: row.reshape(-1, row.shape[-1]) for name, row in rows.items()}
-        return constrain_whole(layer_energies(encoder, **flat))
+        return constrain_whole(layer_energies(encoder, **rows))
 
     return energy_step
 

@@ -1,7 +1,7 @@
 """Evaluates a trained run once more, from its folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from hopfield_attn.train.tasks import make_task
 from hopfield_attn.train.trained import load_run, load_run_tokenizer, tokenizer_folder
 
 
-def evaluate_run(config: Any, workdir: Path, *, sets: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate_run(
+    config: Any, workdir: Path, *, sets: Sequence[str] = (), say: Callable[[str], None] = print
+) -> dict[str, Any]:
     """Scores the newest checkpoint of a run, and writes ``evaluation.json`` into its folder.
 
     Args:
@@ -22,6 +24,7 @@ def evaluate_run(config: Any, workdir: Path, *, sets: Sequence[str] = ()) -> dic
         may be set anew: where the data is, the number of steps T.
       workdir: the run folder.
       sets: names of evaluation sets; none is all.
+      say: prints a line about examples with an output that is not finite.
 
     Returns:
       What the file holds: ``step``, ``evaluations`` as in ``result.json``, and ``config_changes``,
@@ -42,7 +45,7 @@ def evaluate_run(config: Any, workdir: Path, *, sets: Sequence[str] = ()) -> dic
     value = {
         "step": run.step,
         "evaluations": {
-            name: evaluate(task, name, run.params, predict_step, batch_size=size)
+            name: evaluate(task, name, run.params, predict_step, batch_size=size, say=say)
             for name in sets or task.evaluation_sets
         },
         "config_changes": _changes(config, workdir),

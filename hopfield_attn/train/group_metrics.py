@@ -26,6 +26,8 @@ def group_exact_match(predictions: np.ndarray, targets: np.ndarray, groups: np.n
 def best_of_groups(scores: np.ndarray, groups: np.ndarray) -> dict[int, int]:
     """Group → the row of its highest score; the first of equal ones.
 
+    A score that is not a number is the lowest there is.
+
     Args:
       scores: one number a row.
       groups: number of each row's group; rows of a group need not be neighbours.
@@ -33,15 +35,10 @@ def best_of_groups(scores: np.ndarray, groups: np.ndarray) -> dict[int, int]:
     Returns:
       Row numbers by group, in the order of the groups.
 
-    Raises:
-      ValueError: a score is not a number.
-
     Example:
       >>> best_of_groups(np.array([0.1, 0.7, 0.3]), np.array([2, 2, 5]))
       {2: 1, 5: 2}
     """
-    if np.any(np.isnan(scores)):
-        raise ValueError(f"{np.isnan(scores).sum()} of {len(scores)} scores are not a number")
-    order = np.lexsort((-scores, groups))
+    order = np.lexsort((-np.where(np.isnan(scores), -np.inf, scores), groups))
     names, first = np.unique(groups[order], return_index=True)
     return {int(name): int(order[k]) for name, k in zip(names, first, strict=True)}

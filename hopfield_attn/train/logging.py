@@ -82,6 +82,17 @@ class MetricsLog:
         if self._track is not None:
             self._track(step, {"loss": loss, **values})
 
+    def lacks_figures(self, step: int) -> bool:
+        """Whether the newest row is of ``step`` and has no figures of layers."""
+        row = self._file.rows[-1] if self._file.rows else {}
+        return row.get("step") == step and not any("/" in name for name in row)
+
+    def extend(self, step: int, figures: dict[str, float]) -> None:
+        """Adds figures to the row of ``step``, the newest one."""
+        self._file.extend(step, figures)
+        if self._track is not None:
+            self._track(step, figures)
+
     def write_csv(self) -> None:
         """Writes ``metrics.csv``, one line a row and one column a value."""
         rows = self._file.rows

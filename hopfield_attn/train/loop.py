@@ -98,6 +98,7 @@ def train(
             mesh=mesh,
             watchdog=watchdog,
             interrupt=interrupt,
+            say=reporter.say,
         )
         state = first_state(params, optimizer, mesh)
         restored = checkpoints.restore_latest(state)

@@ -93,39 +93,25 @@ class Meter:
         pending, self._pending = self._pending, None
         if pending is not None:
             self._check(pending)
-            self._write(pending, {})
+            self._write(pending)
 
-    def extend(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """Writes the newest step, due or not, with what ``measure`` returns beside its own values.
-
-        The time that ``measure`` takes is left out of the speed.
-
-        Returns:
-          What ``measure`` returned.
+    def write_newest(self) -> None:
+        """Writes the newest step, due or not.
 
         Raises:
-          FloatingPointError: if too many steps in a row were skipped; then nothing is measured.
+          FloatingPointError: if too many steps in a row were skipped.
         """
-        newest, self._pending = self._newest, None
-        assert newest is not None
-        self._check(newest)
-        with self._throughput.paused():
-            measured = measure()
-        self._write(newest, measured)
-        return measured
+        self._pending = self._newest
+        self.flush()
 
     @contextlib.contextmanager
-    def paused(self, *, writes: bool = True) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Leaves what happens inside (evaluations, saves) out of the speed; writes what waits.
-
-        Args:
-          writes: ``False`` leaves what waits to :meth:`extend` or :meth:`flush`.
 
         Raises:
           FloatingPointError: if too many steps in a row were skipped, logged or not.
         """
-        if writes:
-            self.flush()
+        self.flush()
         if self._newest is not None:
             self._check(self._newest)
         with self._throughput.paused():
@@ -136,13 +122,13 @@ class Meter:
         """Medians over the logged stretches, of :attr:`Throughput.typical`."""
         return self._throughput.typical
 
-    def _write(self, step: StepMetrics, more: Mapping[str, float]) -> None:
+    def _write(self, step: StepMetrics) -> None:
         values = dict(step.values)
         loss, in_a_row = values.pop("loss"), values.pop("skipped_in_a_row")
         num_updates = step.done - values["skipped_steps"] - (in_a_row == 0)
         values["learning_rate"] = float(self._schedule(num_updates))
         rates = self._throughput.take()
-        self._log.write(step.done, loss, **values, **rates, **more)
+        self._log.write(step.done, loss, **values, **rates)
         self._progress.show(step.done, loss, rates["tokens_per_second"])
 
     def _check(self, step: StepMetrics) -> None:

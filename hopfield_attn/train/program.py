@@ -48,6 +48,7 @@ def make_program(
     mesh: Mesh,
     watchdog: Watchdog,
     interrupt: InterruptFlag,
+    say: Callable[[str], None],
 ) -> Program:
     """Returns what ``config`` describes, to be compiled at its first use.
 
@@ -59,6 +60,7 @@ def make_program(
       mesh: where it runs.
       watchdog: hears of every step and every batch.
       interrupt: asked after every batch of an evaluation.
+      say: prints a line about examples with an output that is not finite.
     """
     train_step = make_train_step(
         definition,
@@ -89,7 +91,13 @@ def make_program(
                 raise Interrupted(int(state.step))
 
         return evaluate(
-            task, name, state.params, predict, batch_size=size, after_batch=stop_if_asked
+            task,
+            name,
+            state.params,
+            predict,
+            batch_size=size,
+            say=say,
+            after_batch=stop_if_asked,
         )
 
     def energies(state: TrainState) -> dict[str, float]:

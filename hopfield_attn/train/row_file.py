@@ -52,6 +52,11 @@ class RowFile:
             elif self._writes:
                 self._append()
 
+    def extend(self, step: int, values: dict[str, Any]) -> None:
+        """Adds values to the newest row if that is of ``step``; else nothing happens."""
+        if self.rows and self.rows[-1]["step"] == step:
+            self.add(step, self.rows[-1] | values)
+
     def _append(self) -> None:
         # Until the line is whole.
         self._is_behind = True

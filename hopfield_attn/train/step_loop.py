@@ -73,6 +73,7 @@ class StepLoop:
             log = MetricsLog(self.workdir, start_step=start, track=track, writes=is_writer())
             progress = ProgressLog(self.reporter, num_steps=settings.num_steps, start_step=start)
             meter = self._meter(stack.enter_context(log), stack.enter_context(progress))
+            measure = partial(self._measure, meter=meter, log=log)
             advance = stack.enter_context(
                 traced_steps(
                     self.program.advance,
@@ -89,7 +90,9 @@ class StepLoop:
             stack.callback(history.close)
             evaluate = partial(self._evaluate, meter=meter, history=history, track=track)
 
-            # Stopped or killed in the evaluation of this step: it is made again.
+            # Stopped or killed after the save of this step: what was to follow it is made now.
+            if self._is_measured(start) and any_process(is_writer() and log.lacks_figures(start)):
+                measure(start)
             is_missing = is_writer() and not history.has(start)
             if is_evaluated(start, self.config) and any_process(is_missing):
                 evaluate(start)
@@ -97,7 +100,11 @@ class StepLoop:
                 self.state, metrics = advance(self.state, batch)
                 self.interrupt.nothing_to_lose = False
                 meter.record(done, metrics, work_of(batch))
+                if self._is_measured(done):
+                    meter.write_newest()
                 self._keep_or_stop(done, meter)
+                if self._is_measured(done):
+                    measure(done)
                 if is_evaluated(done, self.config):
                     evaluate(done)
             meter.flush()
@@ -133,41 +140,54 @@ class StepLoop:
     def _evaluate(
         self, step: int, *, meter: Meter, history: EvaluationHistory, track: Track
     ) -> None:
-        """Scores the watched set; a stop in the middle saves the step first."""
+        """Scores the watched set; whatever ends it in the middle, the step is saved first."""
         name = self.task.watched_set
         with meter.paused():
             try:
                 scores = self.program.score(self.state, name)
-            except Interrupted:
-                self.checkpoints.save(self.state)
+            except Exception as error:
+                # All processes save together: they do stop together, and fail alone.
+                if isinstance(error, Interrupted) or jax.process_count() == 1:
+                    self.checkpoints.save(self.state)
                 raise
         named = {f"{name}/{metric}": value for metric, value in scores.items()}
         track(step, named)
         history.add(step, named)
         self.reporter.say(f"step {step}  {name} {format_scores(scores)}")
 
+    def _is_measured(self, step: int) -> bool:
+        """Whether energies are due after ``step`` updates."""
+        return self.program.energies is not None and energies_are_due(self.config.train, step)
+
+    def _measure(self, step: int, *, meter: Meter, log: MetricsLog) -> None:
+        """Adds the energies to the row of ``step``; without the memory for them, says so."""
+        assert self.program.energies is not None
+        with meter.paused():
+            try:
+                figures = self.program.energies(self.state)
+            except jax.errors.JaxRuntimeError as error:
+                if jax.process_count() > 1:
+                    raise
+                reason = str(error).partition("\n")[0]
+                self.reporter.say(f"step {step}: energies could not be measured ({reason})")
+                return
+        log.extend(step, figures)
+        for line in non_finite_lines(figures):
+            self.reporter.say(f"step {step}: {line}")
+
     def _keep_or_stop(self, done: int, meter: Meter) -> None:
-        """Energies and a checkpoint where they are due after step ``done``; stops if asked to."""
+        """Saves where a checkpoint is due after step ``done``; stops if asked to."""
         settings = self.config.train
         self.checkpoints.check()
         # Of several processes all have to stop at one step, and asking takes a moment.
         asks = jax.process_count() == 1 or done % settings.log_every == 0
         stops = asks and any_process(self.interrupt.is_set)
-        if stops:
-            # First of all: whoever asked may not wait for the energies, which come after.
-            with meter.paused(writes=False):
-                self.checkpoints.save(self.state)
-        if self.program.energies and energies_are_due(settings, done):
-            # Before the save, so that a run that goes on from it has the row of its step.
-            figures = meter.extend(partial(self.program.energies, self.state))
-            for line in non_finite_lines(figures):
-                self.reporter.say(f"step {done}: {line}")
-        if stops:
-            meter.flush()
-            raise Interrupted(done)
-        if done == settings.num_steps or done % settings.checkpoint_every == 0:
+        is_due = done == settings.num_steps or done % settings.checkpoint_every == 0
+        if stops or is_due:
             with meter.paused():
                 self.checkpoints.save(self.state)
+        if stops:
+            raise Interrupted(done)
 
     def _batches(self, start: int) -> Generator[tuple[int, Any]]:
         """(number of updates once the batch is used, batch) from step ``start`` to the end."""

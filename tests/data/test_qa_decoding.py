@@ -74,10 +74,21 @@ def test_no_answer_needs_a_null_score_above_the_best_by_more_than_the_threshold(
     assert answer_text("one two", DecodedQuestion([], -9.0)) == ""
 
 
-def test_logits_have_to_be_numbers_and_counts_positive():
-    offsets, questions = np.zeros((1, 2, 2), int), np.zeros(1, int)
-    bad, good = np.array([[0.0, np.nan]]), np.zeros((1, 2))
-    with pytest.raises(ValueError, match="not a number"):
-        decode_questions(good, bad, offsets, questions, num_best=1, max_answer_tokens=1)
+def test_no_span_begins_or_ends_where_a_logit_is_not_a_number():
+    """A run whose last parameters are bad is scored all the same: badly, as it should be."""
+    offsets = np.array([[[-1, -1], [0, 3], [4, 7], [8, 11]]] * 2)
+    starts, ends = np.zeros((2, 2, 4))
+    starts[0, 1], ends[0, 3], ends[0, 2] = np.nan, np.nan, 5.0
+    starts[1] = np.nan
+    found = decode_questions(
+        starts, ends, offsets, np.array([0, 1]), num_best=9, max_answer_tokens=3
+    )
+    assert [(span.start, span.end) for span in found[0].spans] == [(4, 7)]
+    assert found[1].spans == []
+    assert answer_text("one two six", found[1], null_threshold=0.0) == ""
+
+
+def test_counts_have_to_be_positive():
+    offsets, questions, good = np.zeros((1, 2, 2), int), np.zeros(1, int), np.zeros((1, 2))
     with pytest.raises(ValueError, match="num_best must be >= 1; got 0"):
         decode_questions(good, good, offsets, questions, num_best=0, max_answer_tokens=1)

@@ -4,11 +4,12 @@ import math
 import signal
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 from hopfield_attn.analysis.layer_energies import LayerEnergies
-from hopfield_attn.train import energies, loop
+from hopfield_attn.train import energies, loop, program
 from hopfield_attn.train.energies import (
     energies_are_due,
     energy_batch,
@@ -139,18 +140,20 @@ def test_batch_is_the_first_examples_and_filling_is_told():
     assert is_real.tolist() == [True] * 4
     # Fewer examples than the batch has, each with two sequences and one that is filling.
     rows, is_real = energy_batch(examples(3, (3, 8)), batch_size=4, num_heads=2, mesh=mesh)
-    assert rows["tokens"].shape == (4, 3, 8)
+    assert rows["tokens"].shape == (12, 8)
+    assert rows["tokens"][:, 0].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [0] * 3
     assert is_real.tolist() == [True, True, False] * 3 + [False] * 3
 
 
 @pytest.mark.core
 def test_batch_is_cut_to_what_fits(monkeypatch):
     mesh = make_mesh()
-    # An example has 3 sequences × 2 heads × 8² weights = 384.
-    for limit, expected in ((2 * 384, 2), (3 * 384 - 1, 2), (10, 1), (10**6, 4)):
+    # A sequence has 2 heads × 8² weights = 128; an example has three, of which one is filling.
+    for limit, expected in ((4 * 128, 4), (6 * 128 - 1, 5), (10, 1), (10**6, 12)):
         monkeypatch.setattr(energies, "MAX_CELLS", limit)
-        rows, _ = energy_batch(examples(9, (3, 8)), batch_size=4, num_heads=2, mesh=mesh)
-        assert len(rows["tokens"]) == expected
+        rows, is_real = energy_batch(examples(9, (3, 8)), batch_size=4, num_heads=2, mesh=mesh)
+        assert len(rows["tokens"]) == len(is_real) == expected
+        assert is_real.tolist() == ([True, True, False] * 4)[:expected]
 
 
 def figures_of(row):
@@ -206,6 +209,35 @@ def test_run_that_is_stopped_where_energies_are_due_has_their_row(measured, tmp_
     assert [row["step"] for row in read_metrics(tmp_path)] == [3, 4, 6, 8]
     found = measured(changes, tmp_path)
     assert [figures_of(row) for row in found] == [figures_of(row) for row in expected]
+
+
+def test_run_that_is_killed_while_energies_are_measured_has_saved_their_step(
+    measured, tmp_path, monkeypatch
+):
+    changes = {"train.energy_every": 4, "train.checkpoint_every": 4}
+    expected = measured(changes)
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "energy_metrics", lambda found, is_real: kill())
+        with pytest.raises(Killed):
+            measured(changes, tmp_path)
+    assert read_metrics(tmp_path)[-1]["step"] == 4
+    assert (tmp_path / "checkpoints" / "4").is_dir()
+    found = measured(changes, tmp_path)
+    assert [figures_of(row) for row in found] == [figures_of(row) for row in expected]
+
+
+def test_run_goes_on_without_the_memory_for_energies(make_config, tmp_path, quiet, monkeypatch):
+    def fail(found, is_real):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nallocations: …")
+
+    monkeypatch.setattr(program, "energy_metrics", fail)
+    config = make_config({"train.num_steps": 4, "train.energy_every": 2})
+    open_run_folder(tmp_path, config)
+    trained = loop.train(config, tmp_path, make_task(config, tmp_path), title="a", console=quiet)
+    assert trained.step == 4
+    assert not any(map(figures_of, read_metrics(tmp_path)))
+    line = "step 2: energies could not be measured (RESOURCE_EXHAUSTED: out of memory)"
+    assert line in quiet.file.getvalue()
 
 
 def test_energies_that_are_not_finite_are_said(make_config, tmp_path, quiet):

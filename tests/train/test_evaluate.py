@@ -74,6 +74,25 @@ def test_batches_have_one_shape_so_that_one_program_serves_all():
     assert shapes == {(4, 3)}
 
 
+def test_examples_with_outputs_that_are_not_finite_are_counted_and_said():
+    arrays, lines = {k: a.copy() for k, a in make_source(10).arrays.items()}, []
+    arrays["x"][[2, 7]] = [[np.nan, 0, 0], [0, np.inf, 0]]
+    task, seen = make_recording_task(ArraySource(arrays))
+    with np.errstate(invalid="ignore"):
+        evaluate(task, "validation", np.ones(3), predict, batch_size=4, say=lines.append)
+    assert lines == ["validation: the model's outputs are not finite for 2 of 10 examples"]
+    assert len(seen["predictions"]) == 10
+
+
+def test_what_only_the_encoder_reads_is_not_kept():
+    rows = np.zeros((6, 5), np.int32)
+    task, seen = make_recording_task(
+        ArraySource(make_source(6).arrays | {"tokens": rows, "windows": rows})
+    )
+    evaluate(task, "validation", np.ones(3), predict, batch_size=4)
+    assert seen.keys() == {"x", "labels", "predictions"}
+
+
 def test_the_set_that_is_asked_for_is_scored():
     task, seen = make_recording_task(make_source(9))
     evaluate(task, "other", np.zeros(3), predict, batch_size=4)

@@ -123,38 +123,30 @@ class TestMeter:
         for _ in range(2):  # a save, then an evaluation
             with meter.paused():
                 pass
-        meter.extend(dict)
+        meter.flush()
         assert [value.num_fetched for value in logged.values()] == [1, 1]
 
-    def test_step_is_extended_whether_it_is_due_or_not(self, recorder, clock):
+    def test_step_is_written_whether_it_is_due_or_not(self, recorder, clock):
         meter = make_meter(recorder, log_every=2)
-
-        def measure():
-            clock.now += 1000
-            return {"layer_1/energy_drop": 0.5}
-
         for step in range(1, 6):
             meter.record(step, metrics_of(step), work(100))
             clock.now += 0.5
             if step in (3, 4):
-                assert meter.extend(measure) == {"layer_1/energy_drop": 0.5}
+                meter.write_newest()
+                with meter.paused():
+                    clock.now += 1000
         meter.flush()
         # Step 4 was due as well: it is written once.
         assert [(step, loss) for step, loss, _ in recorder.rows] == [(2, 2.0), (3, 3.0), (4, 4.0)]
-        assert [values.get("layer_1/energy_drop") for *_, values in recorder.rows] == [
-            None,
-            0.5,
-            0.5,
-        ]
-        # The clock does not see what was measured.
+        # The clock does not see what was done meanwhile.
         assert recorder.rows[-1][2]["tokens_per_second"] == 200.0
 
-    def test_nothing_is_measured_where_too_many_steps_were_skipped(self, recorder):
+    def test_too_many_skipped_steps_end_the_run_where_the_newest_is_written(self, recorder):
         meter = make_meter(recorder, max_skipped_steps=1)
         counts = {"skipped_steps": 1, "skipped_in_a_row": 1}
         meter.record(1, metrics_of(1, **counts), work(1))
         with pytest.raises(FloatingPointError, match="not finite since step 1"):
-            meter.extend(lambda: pytest.fail("measured"))
+            meter.write_newest()
 
     def test_flush_writes_once(self, recorder):
         meter = make_meter(recorder)

@@ -184,6 +184,20 @@ def test_run_killed_in_the_evaluation_of_a_saved_step_makes_it_again(
     assert_same_run(tmp_path, train(make_config(EVALUATED), tmp_path), evaluated)
 
 
+def test_run_whose_evaluation_fails_has_saved_the_step(
+    evaluated, make_config, train, tmp_path, monkeypatch
+):
+    def fail():
+        raise ValueError("scores that cannot be")
+
+    with monkeypatch.context() as patch:
+        at_evaluation_batch(patch, 1, fail)
+        with pytest.raises(ValueError, match="scores that cannot be"):
+            train(make_config(EVALUATED), tmp_path)
+    assert (tmp_path / "checkpoints" / "3").is_dir()
+    assert_same_run(tmp_path, train(make_config(EVALUATED), tmp_path), evaluated)
+
+
 def start_training(config: Path, workdir: Path, cache_dir: Path) -> subprocess.Popen:
     script = REPOSITORY / "scripts" / "train.py"
     caching = {
