@@ -73,7 +73,10 @@ class Stand:
         result["main_metric"] = "accuracy"
         write_json(workdir / "result.json", result)
         if config.baseline_heads:
-            (workdir / "report.html").write_text("")
+            (workdir / "baseline").mkdir(exist_ok=True)
+            write_json(workdir / "baseline" / "result.json", result)
+            for name in ("report.html", "comparison.png"):
+                (workdir / name).write_text("")
         return Outcome(0, "")
 
 
@@ -165,10 +168,11 @@ def test_sweep_that_is_stopped_goes_on_with_the_run_that_was_stopped(run, stand,
     assert stand.started[2:] == NAMES[1:]
 
 
-def test_run_with_a_baseline_is_finished_when_both_are_compared(run, stand, tmp_path):
+@pytest.mark.parametrize("missing", ["report.html", "comparison.png", "baseline/result.json"])
+def test_run_with_a_baseline_is_finished_when_both_are_compared(run, stand, tmp_path, missing):
     arguments = (SYNTHETIC, "--config.baseline_heads=identity", f"--workdir={tmp_path}", "seed=0,1")
     run(*arguments)
-    (tmp_path / "seed=1" / "report.html").unlink()
+    (tmp_path / "seed=1" / missing).unlink()
     run(*arguments)
     assert stand.started == ["seed=0", "seed=1", "seed=1"]
 

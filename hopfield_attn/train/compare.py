@@ -13,6 +13,7 @@ from hopfield_attn.files import write_json
 from hopfield_attn.train.energies import ENCODER_INPUTS, max_sequences
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import TrainedModel
+from hopfield_attn.train.run_files import COMPARISON_FILE
 from hopfield_attn.train.tasks import Task
 
 _NUM_ROWS = 32
@@ -47,7 +48,7 @@ def compare_runs(
     found = head_energies(encoder, **rows)
     write_json(workdir / "head_energies.json", as_rows(found))
     first, second = (_label(title, trained.result) for title, trained in runs.items())
-    path, partial = workdir / "comparison.png", workdir / ".comparison.png"
+    path, partial = workdir / COMPARISON_FILE, workdir / f".{COMPARISON_FILE}"
     draw_comparison(
         partial,
         nonlinear=read_metrics(workdir),
@@ -56,7 +57,7 @@ def compare_runs(
         baseline_loss=task.baselines.get("unigram_loss"),
         head_energies=found,
     )
-    # Whole or not at all: a picture is the sign that a run with a baseline is finished.
+    # Whole or not at all: without it, a sweep makes the comparison again.
     partial.replace(path)
     return path
 

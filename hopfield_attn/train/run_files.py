@@ -13,6 +13,7 @@ from hopfield_attn.data.json_fields import (
 )
 from hopfield_attn.files import read_json
 
+COMPARISON_FILE = "comparison.png"
 REPORT_FILE = "report.html"
 _COUNTS = ("num_layers", "num_heads", "width", "num_steps")
 _NUMBERS = ("num_parameters", "num_steps", "wall_seconds", "tokens_per_second", "peak_memory_mib")

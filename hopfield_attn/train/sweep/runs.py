@@ -8,7 +8,7 @@ from typing import Any
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import check_train_config
 from hopfield_attn.train.main import check_heads
-from hopfield_attn.train.run_files import REPORT_FILE, read_result
+from hopfield_attn.train.run_files import COMPARISON_FILE, REPORT_FILE, read_result
 from hopfield_attn.train.run_folder import holds_run
 from hopfield_attn.train.sweep.grid import SEED, run_name
 from hopfield_attn.train.sweep.summary import SweepRun
@@ -55,10 +55,11 @@ def check_runs(runs: Sequence[PlannedRun], workdir: Path) -> None:
 def is_finished(run: PlannedRun, workdir: Path) -> bool:
     """Whether nothing is left to do, for the run and for its linear baseline if it has one."""
     folder = workdir / run.name
-    if read_result(folder) is None:
-        return False
-    # The report is the last thing that a run with a baseline makes.
-    return not run.config.baseline_heads or (folder / REPORT_FILE).is_file()
+    if not run.config.baseline_heads:
+        return read_result(folder) is not None
+    # A report alone may have been asked for in the middle of the run.
+    is_compared = all((folder / name).is_file() for name in (COMPARISON_FILE, REPORT_FILE))
+    return is_compared and None not in (read_result(folder), read_result(folder / "baseline"))
 
 
 def read_runs(
