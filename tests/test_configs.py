@@ -14,8 +14,8 @@ from configs.defaults import get_defaults, parse_arg
 from hopfield_attn.data import corpus
 from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train import main
+from hopfield_attn.train.config_checks import check_train_config
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.loop import check_train_config
 from tests.models.tiny_bert import write_folder
 from tests.scripts import load_script
 

@@ -9,11 +9,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
 
 from hopfield_attn.ops.partition import BATCH
+from hopfield_attn.train.config_checks import check_config
 from hopfield_attn.train.flops import step_flops
-from hopfield_attn.train.main import check_heads
 from hopfield_attn.train.optimizer import make_optimizer
 from hopfield_attn.train.pretrained import adopt_pretrained
-from hopfield_attn.train.sharding import check_layout, leaf_spec, make_mesh
+from hopfield_attn.train.sharding import leaf_spec, make_mesh
 from hopfield_attn.train.state import init_state, split_model
 from hopfield_attn.train.step import make_train_step
 from hopfield_attn.train.tasks import make_blueprint
@@ -53,8 +53,7 @@ def dry_run(config: Any, *, console: Console | None = None) -> Estimate:
       ValueError: if the config is not usable.
     """
     adopt_pretrained(config)
-    check_heads(config)
-    check_layout(config, num_devices=jax.device_count())
+    check_config(config)
     estimate = estimate_step(config)
     console = console or Console()
     for line in describe(estimate):

@@ -8,13 +8,11 @@ import jax
 from jax.sharding import Mesh
 from rich.console import Console
 
-from hopfield_attn.checks import check_count
 from hopfield_attn.energies.nonlinearities import WITHOUT_ALPHA
 from hopfield_attn.files import without_nonfinite, write_json
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.checkpoint import Checkpoints
-from hopfield_attn.train.energies import check_energy_every
 from hopfield_attn.train.interrupt import InterruptFlag
 from hopfield_attn.train.logging import Reporter
 from hopfield_attn.train.optimizer import make_optimizer
@@ -24,11 +22,10 @@ from hopfield_attn.train.profiler import NO_STEPS
 from hopfield_attn.train.program import make_program
 from hopfield_attn.train.run_files import read_result
 from hopfield_attn.train.run_folder import peak_memory_mib
-from hopfield_attn.train.sharding import check_layout, constrain_whole, first_state, make_mesh
+from hopfield_attn.train.sharding import constrain_whole, first_state, make_mesh
 from hopfield_attn.train.state import ModelDefinition, TrainState, split_model
 from hopfield_attn.train.step_loop import StepLoop
 from hopfield_attn.train.tasks import Task
-from hopfield_attn.train.throughput import check_peak_flops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +58,8 @@ def train(
     """Trains the model of ``config`` on ``task``, from the start or from where the run was stopped.
 
     Args:
-      config: a training config.
+      config: a training config that :func:`hopfield_attn.train.config_checks.check_config` has
+        seen.
       workdir: run folder, opened by :func:`hopfield_attn.train.run_folder.open_run_folder`.
       task: data, loss and evaluation.
       title: name shown beside the progress bar.
@@ -73,13 +71,11 @@ def train(
       FloatingPointError: if the loss or the gradient was not finite for
         ``train.max_skipped_steps`` steps in a row; the state before them is saved.
       CheckpointError: if the last save failed, or every checkpoint is damaged.
-      ValueError: if the config is not usable, or the checkpoints are those of another model.
+      ValueError: if the checkpoints are those of another model.
     """
-    check_train_config(config)
     model = task.blueprint.make_model(config.model.to_dict(), config.seed)
     definition, params = split_model(model)
     optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
-    check_layout(config, num_devices=jax.device_count())
     mesh = make_mesh(config.mesh.to_dict())
     folder, reporter = workdir / "checkpoints", Reporter(title, console)
     keep = config.train.keep_checkpoints
@@ -152,15 +148,3 @@ def learned_alpha(encoder: Encoder) -> list[dict[str, Any]]:
         if group.family not in WITHOUT_ALPHA
         for h in range(group.start, group.stop)
     ]
-
-
-def check_train_config(config: Any) -> None:
-    """Raises ``ValueError`` or ``TypeError`` for counts that no run can have."""
-    settings = config.train
-    for name in ("num_steps", "batch_size", "eval_batch_size", "log_every", "checkpoint_every"):
-        check_count(1, **{f"train.{name}": settings[name]})
-    check_count(0, **{"train.eval_every": settings.eval_every, "seed": config.seed})
-    check_energy_every(settings)
-    check_peak_flops(settings.peak_flops)
-    for name in ("keep_checkpoints", "max_skipped_steps"):
-        check_count(1, **{f"train.{name}": settings[name]})

@@ -9,9 +9,8 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from hopfield_attn.models.layers import parse_layers
-from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train.compare import compare_runs
+from hopfield_attn.train.config_checks import check_config
 from hopfield_attn.train.interrupt import InterruptFlag
 from hopfield_attn.train.logging import say
 from hopfield_attn.train.loop import TrainedModel, train
@@ -21,7 +20,6 @@ from hopfield_attn.train.profiler import NO_STEPS
 from hopfield_attn.train.report_run import write_report
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.run_lock import locked
-from hopfield_attn.train.sharding import check_layout
 from hopfield_attn.train.tasks import Task, make_task
 
 
@@ -50,8 +48,7 @@ def run(
             # None may end alone: what comes before the first step waits for the others there.
             stack.enter_context(InterruptFlag())
         adopt_pretrained(config)
-        check_heads(config)
-        check_layout(config, num_devices=jax.device_count())
+        check_config(config)
         _open_folder(workdir, config, stack)
         stack.enter_context(ending_together(workdir))
         return _run(config, workdir, console, stack, traced)
@@ -101,19 +98,6 @@ def _open_folder(workdir: Path, config: Any, stack: ExitStack) -> None:
         open_run_folder(workdir, config)
 
     in_writer(lock_and_open)
-
-
-def check_heads(config: Any) -> None:
-    """Raises ``ValueError`` for heads that do not fit, before any work is done for them."""
-    model = config.model
-    parse_layers(model.head_layers, num_layers=model.num_layers)
-    specs = [model.heads] + [config.baseline_heads] * bool(config.baseline_heads)
-    parsed = [parse_heads(spec, num_heads=model.num_heads) for spec in specs]
-    if len(parsed) != len(set(parsed)):
-        raise ValueError(
-            f"baseline_heads={config.baseline_heads!r} names the heads of model.heads again: "
-            "nothing to compare with; an empty baseline_heads turns the second run off"
-        )
 
 
 def baseline_config(config: Any) -> Any:

@@ -9,8 +9,17 @@ from typing import Any
 
 from hopfield_attn.checks import check_choice
 
+_LIBRARIES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+
 Track = Callable[[int, dict[str, float]], None]
 """(step, values by name) → None."""
+
+
+def check_tracking(name: str) -> None:
+    """Raises as :func:`open_tracker` for a tracker that cannot be opened."""
+    check_choice("train.tracking", name, TRACKERS)
+    if name in _LIBRARIES:
+        _import(_LIBRARIES[name])
 
 
 @contextlib.contextmanager
@@ -42,7 +51,7 @@ def _nothing(workdir: Path, config: Any, start_step: int) -> Iterator[Track]:
 
 @contextlib.contextmanager
 def _tensorboard(workdir: Path, config: Any, start_step: int) -> Iterator[Track]:
-    writer_type = _import("tensorboardX").SummaryWriter
+    writer_type = _import(_LIBRARIES["tensorboard"]).SummaryWriter
     writer = writer_type(str(workdir / "tensorboard"), purge_step=start_step + 1)
 
     def track(step: int, values: dict[str, float]) -> None:
@@ -55,7 +64,9 @@ def _tensorboard(workdir: Path, config: Any, start_step: int) -> Iterator[Track]
 
 @contextlib.contextmanager
 def _wandb(workdir: Path, config: Any, start_step: int) -> Iterator[Track]:
-    run = _import("wandb").init(dir=str(workdir), name=workdir.name, config=config.to_dict())
+    run = _import(_LIBRARIES["wandb"]).init(
+        dir=str(workdir), name=workdir.name, config=config.to_dict()
+    )
     try:
         yield lambda step, values: run.log(values, step=step)
     finally:

@@ -10,6 +10,7 @@ import pytest
 
 from hopfield_attn.analysis.layer_energies import LayerEnergies
 from hopfield_attn.train import energies, loop, program
+from hopfield_attn.train.config_checks import check_train_config
 from hopfield_attn.train.energies import (
     energies_are_due,
     energy_batch,
@@ -19,7 +20,6 @@ from hopfield_attn.train.energies import (
 )
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.loop import check_train_config
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.sharding import make_mesh
 from hopfield_attn.train.tasks import make_task

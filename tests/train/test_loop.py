@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from hopfield_attn.train import loop, program, step_loop
+from hopfield_attn.train.config_checks import check_train_config
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.loop import check_train_config
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.step_loop import format_scores
 from hopfield_attn.train.tasks import make_task

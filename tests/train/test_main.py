@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -70,14 +71,33 @@ def test_run_with_a_baseline_leaves_both_runs_and_the_comparison(
         ({"baseline_heads": "identity:3"}, "names 3 heads"),
         ({"model.heads": "identity:2", "baseline_heads": "identity"}, "nothing to compare"),
         ({"model.heads": "identity", "baseline_heads": "identity"}, "nothing to compare"),
+        ({"train.eval_every": -1}, "train.eval_every must be >= 0; got -1"),
+        ({"optimizer.decay": "lineal"}, "optimizer.decay must be one of .*did you mean 'linear'"),
+        ({"optimizer.warmup_fraction": 1.0}, r"warmup_fraction must be in \[0, 1\); got 1.0"),
+        ({"train.tracking": "wandbs"}, "train.tracking must be one of .*did you mean 'wandb'"),
+        ({"model.coupling": "pooled "}, "coupling must be one of"),
+        ({"model.width": 9}, "width"),
+        ({"task": "mlm", "data.packing": "line"}, "data.packing must be one of"),
+        ({"task": "mlm", "data.validation_fraction": 0.0}, "validation_fraction must be > 0; got"),
     ],
 )
-def test_heads_that_do_not_fit_are_refused_before_anything_is_done(
+def test_config_that_cannot_be_is_refused_before_anything_is_done(
     changes, message, make_config, tmp_path, quiet
 ):
     folder = tmp_path / "run"
     with pytest.raises(ValueError, match=message):
         run(make_config(changes), folder, console=quiet)
+    assert not folder.exists()
+
+
+@pytest.mark.core
+def test_tracker_that_is_not_installed_is_missed_before_anything_is_done(
+    make_config, tmp_path, quiet, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    folder = tmp_path / "run"
+    with pytest.raises(ModuleNotFoundError, match="HOPFIELD_EXTRAS=tracking"):
+        run(make_config({"train.tracking": "wandb"}), folder, console=quiet)
     assert not folder.exists()
 
 

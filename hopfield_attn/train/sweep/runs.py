@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hopfield_attn.train.config_checks import check_config
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.loop import check_train_config
-from hopfield_attn.train.main import check_heads
 from hopfield_attn.train.run_files import COMPARISON_FILE, REPORT_FILE, read_result
 from hopfield_attn.train.run_folder import holds_run
 from hopfield_attn.train.sweep.grid import SEED, run_name
@@ -45,8 +44,7 @@ def check_runs(runs: Sequence[PlannedRun], workdir: Path) -> None:
         if names.count(run.name) > 1:
             raise ValueError(f"two runs of the grid would share the folder {run.name}")
         try:
-            check_heads(run.config)
-            check_train_config(run.config)
+            check_config(run.config)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{run.name}: {error}") from None
         holds_run(workdir / run.name, run.config)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from hopfield_attn.checks import check_choice
+from hopfield_attn.checks import check_at_least, check_choice
 from hopfield_attn.data import baselines, corpus, masking
 from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.data.batches import make_batches
@@ -32,8 +32,7 @@ PACKINGS = {"documents": masking.pack_tokens, "lines": masking.line_tokens}
 
 def mlm_task(config: Any, workdir: Path) -> Task:
     """Masked-language modelling of ``config.data.source``, split into documents by content."""
-    data = config.data
-    check_choice("data.packing", data.packing, PACKINGS)
+    data, blueprint = config.data, mlm_blueprint(config.data)
     documents = corpus.load_documents(data.source, by_line=data.packing == "lines")
     split = corpus.split_documents(
         documents,
@@ -70,7 +69,7 @@ def mlm_task(config: Any, workdir: Path) -> Task:
             "test": test_set,
         },
         watched_set="validation",
-        blueprint=mlm_blueprint(data),
+        blueprint=blueprint,
         predict_fn=_predict,
         score_fn=_score,
         main_metric="accuracy",
@@ -90,6 +89,10 @@ def mlm_task(config: Any, workdir: Path) -> Task:
 
 def mlm_blueprint(data: Any) -> Blueprint:
     """A masked-language model, and rows with a slot for every token that can be masked."""
+    check_choice("data.packing", data.packing, PACKINGS)
+    for name in ("validation_fraction", "test_fraction"):
+        # Both sets are scored: neither may be empty.
+        check_at_least(0, exclusive=True, **{f"data.{name}": data[name]})
     slots = masking.num_masked(data.length, mask_rate=data.mask_rate)
     rows = token_rows(data.length)
     del rows["token_types"]
