@@ -40,6 +40,13 @@ def get_config(arg: str = ""):
     config.train.eval_every = 500
     config.train.checkpoint_every = 250
 
+    if is_long:
+        # Weights that are dropped have to be stored, all n² of a head; without, attention goes in
+        # blocks. One document at a time.
+        config.model.attention_dropout_rate = 0.0
+        config.train.accumulate = 8
+        config.train.eval_batch_size = 1
+
     if arg.smoke:
         config.data.length = 64 if is_long else 24
         config.data.num_windows = 1 if is_long else 3

@@ -1,6 +1,7 @@
 """Which implementation ``implementation=None`` takes.
 
-A linear F is one attention. Otherwise, on the CPU that the constants were measured on:
+A linear F is one attention, by blocks where A has no room. Otherwise, on the CPU that the constants
+were measured on:
 
 * pooled, few keys: "dual", which replaces the 2T products of n·m·d operations by one of n·m² and T
   of m², and so pays where m/d_v is small against T;
@@ -18,7 +19,7 @@ from hopfield_attn.ops.partition import CONTEXT, MESH_AXES, mesh_sizes, num_part
 from hopfield_attn.ops.problem import Call, DescentOptions
 
 MAX_KEPT_CELLS = 2**29
-"""Weights of a call on one device beyond which A is not kept: 2 GiB of float32."""
+"""Weights of a call on one device from which on A is not kept: 2 GiB of float32."""
 DUAL_KEYS = ((128, 2), (256, 3), (512, 6), (1024, 8))
 """(m, T): up to m keys "dual" is the fastest from T steps on."""
 MIN_REMAT_KEYS, MAX_REMAT_STEPS = 512, 2
@@ -36,13 +37,9 @@ def choose_implementation(call: Call, options: DescentOptions) -> str:
     """
     if call.nonlinearity.is_linear:
         return "standard"
-    (b, n, h, _), m, T = call.query.shape, call.key.shape[1], options.num_steps
-    is_pooled, sizes = options.coupling == "pooled", mesh_sizes()
-    # Blocks of rows are cut from whole sequences: where devices split them, A is split as well.
-    keeps_weights = (
-        options.dropout_rate > 0 or options.needs_weights or num_parts(CONTEXT, sizes) > 1
-    )
-    has_room = b * h * n * m // num_parts(MESH_AXES, sizes) <= MAX_KEPT_CELLS
+    m, T, is_pooled = call.key.shape[1], options.num_steps, options.coupling == "pooled"
+    keeps_weights = options.needs_weights or must_keep_weights(options)
+    has_room = has_room_for_weights(call)
     is_short = is_pooled and any(m <= keys and steps <= T for keys, steps in DUAL_KEYS)
     if is_short and (keeps_weights or has_room):
         return "dual"
@@ -55,3 +52,15 @@ def choose_implementation(call: Call, options: DescentOptions) -> str:
         is_kept = options.coupling == "pairwise" and m < MIN_PAIRWISE_KEYS
         kept = "primal" if is_kept else "blockwise"
     return kept if has_room else "blockwise"
+
+
+def must_keep_weights(options: DescentOptions) -> bool:
+    """Whether A cannot be made again by blocks: weights are dropped, or devices split sequences."""
+    # Blocks of rows are cut from whole sequences: where devices split them, A is split as well.
+    return options.dropout_rate > 0 or num_parts(CONTEXT, mesh_sizes()) > 1
+
+
+def has_room_for_weights(call: Call) -> bool:
+    """Whether the weights of a call on one device are fewer than :data:`MAX_KEPT_CELLS`."""
+    (b, n, h, _), m = call.query.shape, call.key.shape[1]
+    return b * h * n * m // num_parts(MESH_AXES, mesh_sizes()) < MAX_KEPT_CELLS

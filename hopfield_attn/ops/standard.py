@@ -7,9 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from hopfield_attn.energies.nonlinearities import identity
+from hopfield_attn.ops.blockwise import matrix_free
+from hopfield_attn.ops.cost_model import has_room_for_weights, must_keep_weights
 from hopfield_attn.ops.heads import default_step_size
+from hopfield_attn.ops.matrix_free import Source
 from hopfield_attn.ops.modes import descend_in_mode
 from hopfield_attn.ops.platform import target_platform
+from hopfield_attn.ops.pooled import attention
 from hopfield_attn.ops.problem import Call, DescentOptions, HeadInputs, per_head, weights_of
 from hopfield_attn.solvers.gradient_modes import as_gradient_mode
 from hopfield_attn.typing import (
@@ -126,7 +130,14 @@ def standard_attention(
 def _attend(call: Call, options: DescentOptions) -> Array:
     if target_platform() == "gpu" and _cudnn_applies(call, options):
         return fused_attention(call, is_causal=options.is_causal, implementation="cudnn")
-    return per_head(_attend_head)(call, options)
+    if has_room_for_weights(call) or must_keep_weights(options):
+        return per_head(_attend_head)(call, options)
+    return per_head(_attend_in_blocks)(call, options)
+
+
+def _attend_in_blocks(inputs: HeadInputs, options: DescentOptions) -> State:
+    source = Source(inputs.query, inputs.key, inputs.query_mask, inputs.key_mask)
+    return attention(matrix_free(options.is_causal), source, inputs.value)
 
 
 def _attend_head(inputs: HeadInputs, options: DescentOptions) -> State:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hopfield_attn import nonlinear_attention, nonlinearities, truncated
-from hopfield_attn.ops import blockwise, heads, primal, standard
+from hopfield_attn.ops import blockwise, cost_model, heads, primal, standard
 from hopfield_attn.ops.cost_model import choose_implementation
 from hopfield_attn.ops.problem import Call, DescentOptions
 from hopfield_attn.solvers.gradient_modes import as_gradient_mode
@@ -37,6 +37,7 @@ def pieces(request, monkeypatch):
         monkeypatch.setattr(primal, "SUMMED_KEYS", 1)
         monkeypatch.setattr(blockwise, "BLOCK_CELLS", 14)
         monkeypatch.setattr(blockwise, "BLOCK_ROWS", 1)
+        monkeypatch.setattr(cost_model, "MAX_KEPT_CELLS", 1)
 
 
 def problem(shape, seed, name="quadratic"):
@@ -192,12 +193,14 @@ def test_short_modes_stop_at_what_f_closes_over_as_well(implementation):
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("mode", ["unrolled", truncated(1)])
-def test_standard_is_a_linear_f_in_closed_form(mode):
-    arguments, masks, cotangent = problem(SHAPES[0], 5)
+@pytest.mark.parametrize("mode, is_causal", [("unrolled", False), (truncated(1), True)])
+def test_standard_is_a_linear_f_in_closed_form(mode, is_causal, pieces):
+    arguments, masks, cotangent = problem((2, 6, 6, 2, 3, 4) if is_causal else SHAPES[0], 5)
     F = nonlinearities.as_nonlinearity(lambda u: 1.5 * u, curvature_range=(0.0, 0.0))
     arguments |= {"nonlinearity": F}
-    options = {"coupling": "pairwise", "num_steps": 3, "gradient_mode": mode}
+    options = {
+        "coupling": "pairwise", "num_steps": 3, "gradient_mode": mode, "is_causal": is_causal
+    }  # fmt: skip
     got, expected = (
         value_and_gradients(arguments, masks, cotangent, **options, implementation=name)
         for name in ("standard", "autodiff")
@@ -349,13 +352,13 @@ def test_memory_does_not_grow_with_the_steps_of_implicit_gradients(implementatio
     assert temporaries("unrolled", 4) < temporaries("unrolled", 40)
 
 
-def temporaries_of_large_heads(implementation, transform):
+def temporaries_of_large_heads(implementation, transform, F=None):
     """Over the memory of the weights of all heads, eight of 512 × 512."""
     n, h = 512, 8
     q = jnp.zeros((1, n, h, 4), jnp.float32)
     solve = functools.partial(
         nonlinear_attention,
-        nonlinearity=nonlinearities.quadratic(jnp.float32(0.1)),
+        nonlinearity=F or nonlinearities.quadratic(jnp.float32(0.1)),
         lam=1.0,
         num_steps=2,
         implementation=implementation,
@@ -386,3 +389,13 @@ def test_the_weights_of_all_heads_are_stored_only_where_they_are_kept():
     assert temporaries_of_large_heads("remat", derivative) < 1
     assert temporaries_of_large_heads("blockwise", derivative) < 1
     assert temporaries_of_large_heads("primal", derivative) > 1
+
+
+def test_linear_heads_store_their_weights_only_where_there_is_room(monkeypatch):
+    def derivative(solve):
+        return jax.grad(lambda *arrays: jnp.sum(solve(*arrays) ** 2), argnums=(0, 1, 2))
+
+    linear = nonlinearities.identity()
+    assert temporaries_of_large_heads(None, derivative, linear) > 1
+    monkeypatch.setattr(cost_model, "MAX_KEPT_CELLS", 8 * 512 * 512)
+    assert temporaries_of_large_heads(None, derivative, linear) < 0.5
