@@ -131,6 +131,17 @@ def get_defaults() -> config_dict.ConfigDict:
     return config.lock()
 
 
+def shrink(config: config_dict.ConfigDict) -> None:
+    """Makes a narrow model and a run of eight steps of it, that logs, evaluates and saves."""
+    config.model.width = 32
+    config.model.mlp_width = 64
+    config.train.num_steps = 8
+    config.train.batch_size = 8
+    config.train.log_every = 2
+    config.train.eval_every = 4
+    config.train.checkpoint_every = 4
+
+
 def parse_arg(arg: str, **defaults: str | bool) -> config_dict.ConfigDict:
     """Reads the part of ``--config=FILE.py:ARG`` after the colon: "task=rte,smoke".
 

@@ -9,7 +9,7 @@ Hugging Face, or one that ./scripts/convert made. GLUE is as in configs/glue.py.
 below are for 12 heads and 6 layers (MiniLM-L6); sizes come from the folder.
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 NUM_STEPS = {"cola": 800, "rte": 400, "stsb": 540, "mrpc": 350, "wnli": 100}
 """About three epochs of 32 examples (RTE: five); the large tasks take one and a half thousand."""
@@ -44,6 +44,7 @@ def get_config(arg: str = ""):
     config.train.checkpoint_every = 200 if config.train.num_steps > 200 else 50
 
     if arg.smoke:
+        shrink(config)
         config.data.length = 16
         config.data.max_train_examples = 64
         config.model.width = 16
@@ -52,8 +53,4 @@ def get_config(arg: str = ""):
         config.model.mlp_width = 32
         config.model.heads = "quadratic:2,identity:2"
         config.model.head_layers = "2-3"
-        config.train.num_steps = 8
-        config.train.batch_size = 8
-        config.train.log_every = 2
-        config.train.checkpoint_every = 4
     return config

@@ -7,7 +7,7 @@ GLUE is a folder with the task folders of the official archive: CoLA, SST-2, MRP
 QNLI, RTE, WNLI. Tasks: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli.
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 
 def get_config(arg: str = ""):
@@ -35,14 +35,8 @@ def get_config(arg: str = ""):
     config.train.checkpoint_every = 500
 
     if arg.smoke:
+        shrink(config)
         config.data.length = 16
         config.data.vocab_size = 300
         config.data.max_train_examples = 256
-        config.model.width = 32
-        config.model.mlp_width = 64
-        config.train.num_steps = 8
-        config.train.batch_size = 8
-        config.train.log_every = 2
-        config.train.eval_every = 4
-        config.train.checkpoint_every = 4
     return config

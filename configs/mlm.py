@@ -6,7 +6,7 @@ BERT-base: ./scripts/train --config=configs/mlm.py:size=base --config.data.sourc
            for accelerators: 12 layers × 768, 512 tokens, bfloat16, 4 of 12 heads non-linear
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 
 def get_config(arg: str = ""):
@@ -50,16 +50,10 @@ def get_config(arg: str = ""):
         config.train.batch_size = 32
 
     if arg.smoke:
+        shrink(config)
         config.data.length = 24
         config.data.vocab_size = 512
-        config.model.width = 32
         config.model.num_layers = 2
         config.model.num_heads = 8
         config.model.heads = "identity:4,quadratic:4"
-        config.model.mlp_width = 64
-        config.train.num_steps = 8
-        config.train.batch_size = 8
-        config.train.log_every = 2
-        config.train.eval_every = 4
-        config.train.checkpoint_every = 4
     return config

@@ -9,7 +9,7 @@ with --config.data.revision=COMMIT. Each of the four choices is scored with ever
 article, and its highest score counts.
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 
 def get_config(arg: str = ""):
@@ -48,16 +48,11 @@ def get_config(arg: str = ""):
         config.train.eval_batch_size = 1
 
     if arg.smoke:
+        shrink(config)
         config.data.length = 64 if is_long else 24
         config.data.num_windows = 1 if is_long else 3
         config.data.stride = 12
         config.data.vocab_size = 300
         config.data.max_train_examples = 64
-        config.model.width = 32
-        config.model.mlp_width = 64
         config.model.num_layers = 1
-        config.train.num_steps = 8
-        config.train.log_every = 2
-        config.train.eval_every = 4
-        config.train.checkpoint_every = 4
     return config

@@ -7,7 +7,7 @@ Trains the mixed encoder and an all-linear one (same seed, data and number of pa
 language models on CPython's own documentation.
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 
 def get_config(arg: str = ""):
@@ -37,14 +37,10 @@ def get_config(arg: str = ""):
     config.train.eval_every = 500
 
     if arg.smoke:
+        shrink(config)
         config.data.length = 24
         config.data.vocab_size = 512
-        config.model.width = 32
-        config.model.mlp_width = 64
         config.model.num_layers = 2
         config.train.num_steps = 12
-        config.train.batch_size = 8
-        config.train.log_every = 2
         config.train.eval_every = 6
-        config.train.checkpoint_every = 4
     return config

@@ -8,7 +8,7 @@ DATA has the folder contract_nli with train.jsonl and validation.jsonl, or it is
 with --config.data.revision=COMMIT.
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 
 def get_config(arg: str = ""):
@@ -47,17 +47,11 @@ def get_config(arg: str = ""):
         config.train.eval_batch_size = 1
 
     if arg.smoke:
+        shrink(config)
         config.data.length = 64 if is_long else 24
         config.data.num_windows = 1 if is_long else 3
         config.data.stride = 12
         config.data.vocab_size = 300
         config.data.max_train_examples = 64
-        config.model.width = 32
-        config.model.mlp_width = 64
         config.model.num_layers = 1
-        config.train.num_steps = 8
-        config.train.batch_size = 8
-        config.train.log_every = 2
-        config.train.eval_every = 4
-        config.train.checkpoint_every = 4
     return config

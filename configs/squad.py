@@ -8,7 +8,7 @@ dev-v2.0.json (task squad_v2, where a context may leave a question open); or it 
 hub:rajpurkar/squad or hub:rajpurkar/squad_v2, with --config.data.revision=COMMIT.
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 
 def get_config(arg: str = ""):
@@ -37,17 +37,11 @@ def get_config(arg: str = ""):
     config.train.checkpoint_every = 500
 
     if arg.smoke:
+        shrink(config)
         config.data.length = 32
         config.data.stride = 8
         config.data.max_question_tokens = 12
         config.data.vocab_size = 300
         config.data.max_train_examples = 64
-        config.model.width = 32
-        config.model.mlp_width = 64
         config.model.num_layers = 1
-        config.train.num_steps = 8
-        config.train.batch_size = 8
-        config.train.log_every = 2
-        config.train.eval_every = 4
-        config.train.checkpoint_every = 4
     return config

@@ -9,7 +9,7 @@ record, rte, wic, wsc. ReCoRD and MultiRC have one row a candidate answer: data.
 counts questions.
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 
 def get_config(arg: str = ""):
@@ -40,15 +40,9 @@ def get_config(arg: str = ""):
     config.train.checkpoint_every = 250
 
     if arg.smoke:
+        shrink(config)
         config.data.length = 32
         config.data.vocab_size = 300
         config.data.max_train_examples = 64
-        config.model.width = 32
-        config.model.mlp_width = 64
         config.model.num_layers = 1
-        config.train.num_steps = 8
-        config.train.batch_size = 8
-        config.train.log_every = 2
-        config.train.eval_every = 4
-        config.train.checkpoint_every = 4
     return config

@@ -6,7 +6,7 @@ Smoke:     ./scripts/train --config=configs/synthetic.py:task=NAME,smoke --workd
 NAME is recall, induction, match2, match3, retrieval or brackets (docs/synthetic.md).
 """
 
-from configs.defaults import get_defaults, parse_arg
+from configs.defaults import get_defaults, parse_arg, shrink
 
 DIFFICULTY = {
     "recall": {"num_pairs": 4, "num_keys": 8, "num_values": 8, "num_queries": 2},
@@ -52,12 +52,8 @@ def get_config(arg: str = ""):
     config.train.checkpoint_every = 500
 
     if arg.smoke:
+        shrink(config)
         config.data.num_eval_examples = 64
         config.model.width = 16
         config.model.mlp_width = 32
-        config.train.num_steps = 8
-        config.train.batch_size = 8
-        config.train.log_every = 2
-        config.train.eval_every = 4
-        config.train.checkpoint_every = 4
     return config
