@@ -1,17 +1,17 @@
 """A is kept while steps are taken and made again, by blocks, in the reverse pass; pooled only.
 
 The forward pass costs no product twice, and the reverse pass has nothing of size n·m to read back:
-of the softmax only the row log-sum-exp is stored, as in :mod:`hopfield_attn.ops.blockwise`.
+of the softmax only the row log-sum-exp is stored, as in :mod:`hopfield_attn.ops.row_blocks`.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from hopfield_attn.ops.blockwise import log_sums, masked_logits, matrix_free, weights_from
 from hopfield_attn.ops.matrix_free import Source, descend_matrix_free
 from hopfield_attn.ops.primal import KEPT
 from hopfield_attn.ops.problem import DescentOptions, HeadInputs, check_is_pooled
+from hopfield_attn.ops.row_blocks import log_sums, masked_logits, matrix_free, weights_from
 from hopfield_attn.typing import Array, Float, State, Weights
 
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from hopfield_attn.energies.nonlinearities import identity
-from hopfield_attn.ops.blockwise import matrix_free
 from hopfield_attn.ops.cost_model import has_room_for_weights, must_keep_weights
 from hopfield_attn.ops.heads import default_step_size
 from hopfield_attn.ops.matrix_free import Source
@@ -15,6 +14,7 @@ from hopfield_attn.ops.modes import descend_in_mode
 from hopfield_attn.ops.platform import target_platform
 from hopfield_attn.ops.pooled import attention
 from hopfield_attn.ops.problem import Call, DescentOptions, HeadInputs, per_head, weights_of
+from hopfield_attn.ops.row_blocks import matrix_free
 from hopfield_attn.solvers.gradient_modes import as_gradient_mode
 from hopfield_attn.typing import (
     Array,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hopfield_attn import nonlinear_attention, nonlinearities, truncated
-from hopfield_attn.ops import blockwise, cost_model, heads, primal, standard
+from hopfield_attn.ops import cost_model, heads, primal, row_blocks, standard
 from hopfield_attn.ops.cost_model import choose_implementation
 from hopfield_attn.ops.problem import Call, DescentOptions
 from hopfield_attn.solvers.gradient_modes import as_gradient_mode
@@ -35,8 +35,8 @@ def pieces(request, monkeypatch):
         monkeypatch.setattr(heads, "CPU_CELLS", 70)
         monkeypatch.setattr(primal, "ROW_CELLS", 14)
         monkeypatch.setattr(primal, "SUMMED_KEYS", 1)
-        monkeypatch.setattr(blockwise, "BLOCK_CELLS", 14)
-        monkeypatch.setattr(blockwise, "BLOCK_ROWS", 1)
+        monkeypatch.setattr(row_blocks, "BLOCK_CELLS", 14)
+        monkeypatch.setattr(row_blocks, "BLOCK_ROWS", 1)
         monkeypatch.setattr(cost_model, "MAX_KEPT_CELLS", 1)
 
 
