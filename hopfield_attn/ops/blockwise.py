@@ -1,4 +1,4 @@
-"""The matrix-free path: A is made again by blocks of rows, in both directions; O(n d + T n) memory."""
+"""The matrix-free path: A is made again by blocks of rows, in both directions: O(n d + T n)."""
 
 from collections.abc import Callable
 
