@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hopfield_attn.analysis.report.line_chart import Line, line_chart
-from hopfield_attn.analysis.report.markup import join
+from hopfield_attn.analysis.report.markup import Markup, join, table
 from hopfield_attn.analysis.report.page import Section
 
 _CHARTS = {
@@ -30,17 +30,31 @@ def energy_sections(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     if not measured:
         return []
     layers = sorted({layer for row in measured for layer in _layers(row)})
+    content = _curves(measured, layers) if len(measured) > 1 else _figures(measured[0], layers)
+    num_bad = sum(row.get(f"layer_{k}/non_finite", 0) for row in measured for k in layers)
+    lead = "Means over the non-linear heads of a layer and one batch of held-out sequences. "
+    lead += f"Pairs (sequence, head) with an energy that is not finite, in no mean: {num_bad}."
+    return [Section("Energies while training", lead, content)]
+
+
+def _curves(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> Markup:
     charts = [
         line_chart(
-            [_line(measured, layer, name) for layer in layers],
+            [_line(rows, layer, name) for layer in layers],
             x_label="update", y_label=unit, title=title,
         )
         for name, (unit, title) in _CHARTS.items()
     ]  # fmt: skip
-    num_bad = sum(row.get(f"layer_{k}/non_finite", 0) for row in measured for k in layers)
-    lead = "Means over the non-linear heads of a layer and one batch of held-out sequences. "
-    lead += f"Pairs (sequence, head) with an energy that is not finite, in no mean: {num_bad}."
-    return [Section("Energies while training", lead, join(charts))]
+    return join(charts)
+
+
+def _figures(row: Mapping[str, Any], layers: Sequence[int]) -> Markup:
+    """A table: a curve of one measurement would be a point."""
+    header = [f"update {row['step']}", *(f"{title}: {unit}" for unit, title in _CHARTS.values())]
+    return table(
+        header,
+        [[f"layer {k}", *(row.get(f"layer_{k}/{name}") for name in _CHARTS)] for k in layers],
+    )
 
 
 def _layers(row: Mapping[str, Any]) -> list[int]:

@@ -172,7 +172,9 @@ def _bound(gains: np.ndarray, trace: HeadTrace) -> list[list[str]]:
 
 
 def _binds(tokens: list[str]) -> Markup:
-    return join([element("span", token, " · ") for token in tokens]) if tokens else Markup("–")
+    """The tokens, with a dot between two; none of them is broken by the end of a line."""
+    spans = [element("span", token, " · ") for token in tokens[:-1]]
+    return join([*spans, element("span", tokens[-1])]) if tokens else Markup("–")
 
 
 def _lam(regime: Any) -> float:

@@ -53,6 +53,18 @@ def write_report(
     return path
 
 
+_WHOLE_RUN = {
+    "tokens_per_second": "tokens / s",
+    "steps_per_second": "steps / s",
+    "model_flops_per_second": "operations of the model, FLOP / s",
+    "mfu": "share of the device's peak",
+    "wall_seconds": "wall time, s",
+    "peak_memory_mib": "peak memory, MiB",
+    "num_parameters": "parameters",
+}
+"""Figure of a whole run → what it is called, with its unit."""
+
+
 class _Run:
     """What the files of a run folder say."""
 
@@ -123,7 +135,8 @@ def _curves(runs: dict[str, _Run]) -> Section:
         losses, x_label="update", y_label="training loss (nats)", level=level,
         title="Training loss, as logged",
     )  # fmt: skip
-    return Section("Learning curves", "Lower is better; the batches are the same.", chart)
+    lead = "Lower is better" + ("; the batches are the same." if len(runs) > 1 else ".")
+    return Section("Learning curves", lead, chart)
 
 
 def _alphas(runs: dict[str, _Run]) -> list[Section]:
@@ -153,11 +166,9 @@ def _speed(runs: dict[str, _Run]) -> Section:
     chart = line_chart(
         lines, x_label="update", y_label="tokens / s", title="Throughput while training"
     )
-    names = [f"{what}_per_second" for what in ("tokens", "steps", "model_flops")]
-    names += ["mfu", "wall_seconds", "peak_memory_mib", "num_parameters"]
     rows = [
-        [name.replace("_", " "), *(run.result.get(name) for run in runs.values())]
-        for name in names
+        [label, *(run.result.get(name) for run in runs.values())]
+        for name, label in _WHOLE_RUN.items()
         if any(name in run.result for run in runs.values())
     ]
     parts = [table(["whole run", *runs], rows)] if rows else []

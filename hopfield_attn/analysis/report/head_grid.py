@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hopfield_attn.analysis.report.markup import Markup, element
+from hopfield_attn.analysis.report.markup import Markup, element, scrolling
 
 _CELL, _ROW, _LEFT, _TOP = 62, 36, 70, 26
 
@@ -49,7 +49,6 @@ def head_grid(values: Sequence[HeadValue], *, title: str) -> Markup:
     width, height = _LEFT + num_heads * _CELL + 4, _TOP + len(layers) * _ROW + 4
     picture = element(
         "svg", *parts, viewBox=f"0 0 {width} {height}", role="img", aria_label=title,
-        style=f"max-width:{width}px",
+        style=f"max-width:{width}px;min-width:{0.8 * width:.0f}px",
     )  # fmt: skip
-    inner = element("div", picture, class_="scroll", tabindex="0")
-    return element("figure", element("figcaption", title), inner)
+    return element("figure", element("figcaption", title), scrolling(picture))

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from hopfield_attn.analysis.report.markup import Markup, element, join
+from hopfield_attn.analysis.report.markup import Markup, element, join, scrolling
 
 # Okabe & Ito: told apart with any colour vision; the dashes tell them apart in grey.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 2", "1 3")
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 92, 160, 14, 46
+_LINE = 14
 _MAX_POINTS = 400
 _LARGEST = 1e100
 
@@ -67,9 +68,10 @@ def line_chart(
         ends.append((height, level.label, "#555"))
     parts += _end_labels(ends)
     picture = element(
-        "svg", *parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=title
-    )
-    return element("figure", element("figcaption", title), picture)
+        "svg", *parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=title,
+        style=f"min-width:{0.8 * _WIDTH:.0f}px",
+    )  # fmt: skip
+    return element("figure", element("figcaption", title), scrolling(picture))
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -133,13 +135,25 @@ def _axes(
 
 def _end_labels(ends: list[tuple[float, str, str]]) -> list[Markup]:
     """Labels at the ends of the curves, moved apart where they would overlap."""
-    parts, last = [], -math.inf
-    for y, label, color in sorted(ends):
-        last = max(y + 4, last + 14)
+    ends = sorted(ends)
+    parts = []
+    for y, (_, label, color) in zip(_apart([end[0] for end in ends]), ends, strict=True):
         shown = label if len(label) <= 24 else label[:23] + "…"
         text = join([shown, element("title", label)])
-        parts.append(element("text", text, x=_WIDTH - _RIGHT + 8, y=last, fill=color))
+        parts.append(element("text", text, x=_WIDTH - _RIGHT + 8, y=y + 4, fill=color))
     return parts
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Heights at least a line apart, in order; none below the axis, where its numbers stand."""
+    found: list[float] = []
+    for y in heights:
+        found.append(max(y, found[-1] + _LINE) if found else y)
+    lowest: float = _HEIGHT - _BOTTOM
+    for k in reversed(range(len(found))):
+        found[k] = min(found[k], lowest)
+        lowest = found[k] - _LINE
+    return found
 
 
 def _tick(value: float) -> str:

@@ -45,7 +45,12 @@ def table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> Markup:
     head = element("tr", *(element("th", cell, scope="col") for cell in header))
     body = [element("tr", element("th", row[0], scope="row"), *map(_cell, row[1:])) for row in rows]
     inner = element("table", element("thead", head), element("tbody", *body))
-    return element("div", inner, class_="scroll", tabindex="0")
+    return scrolling(inner)
+
+
+def scrolling(content: Markup) -> Markup:
+    """A part that scrolls sideways where the screen is too narrow for it to be read."""
+    return element("div", content, class_="scroll", tabindex="0")
 
 
 def number(value: Any) -> str:

@@ -86,6 +86,7 @@ table { border-collapse: collapse; font-size: .9rem }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top }
 thead th { border-bottom: 2px solid #999 }
+td span { white-space: nowrap }
 .number { text-align: right; font-variant-numeric: tabular-nums }
 figure { margin: 1rem 0; min-width: 0 }
 figcaption { font-size: .95rem }

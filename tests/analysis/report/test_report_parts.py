@@ -106,6 +106,15 @@ def test_one_point_and_a_constant_curve_can_be_drawn():
         assert "inf" not in chart
 
 
+def test_labels_of_curves_that_end_at_zero_stay_above_the_axis_and_apart():
+    lines = [Line(f"curve {k}", [0, 1], [1.0, 0.001 * k]) for k in range(5)]
+    chart = line_chart(lines, x_label="x", y_label="y", title="t")
+    heights = sorted(float(y) for y in re.findall(r'<text x="488" y="([^"]*)"', chart))
+    # The axis is at 254, its numbers 18 below.
+    assert len(heights) == 5 and heights[-1] == 258
+    assert np.all(np.diff(heights) == 14)
+
+
 def test_a_darker_cell_is_a_larger_weight_in_grey_as_well():
     def grey(color):
         r, g, b = (int(color[k : k + 2], 16) for k in (1, 3, 5))

@@ -8,6 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from hopfield_attn.analysis.report.markup import number
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
 from hopfield_attn.train.report_run import write_report
@@ -78,6 +79,15 @@ def test_the_report_draws_the_energies_of_every_layer(report, run, mlm):
     assert "that is not finite, in no mean: 0." in report
     # A linear run has none.
     assert energy_sections(read_metrics(mlm.folder)) == []
+
+
+def test_energies_that_were_measured_once_are_a_table(run):
+    rows = [row for row in read_metrics(run.folder) if "layer_1/energy_drop" in row]
+    (once,) = energy_sections(rows[-1:])
+    assert "<svg" not in once.content and "<table" in once.content
+    assert number(rows[-1]["layer_1/energy_drop"]) in once.content
+    (twice,) = energy_sections([rows[-1], rows[-1] | {"step": 99}])
+    assert "<svg" in twice.content
 
 
 def test_text_and_configs_are_escaped_and_nothing_is_fetched(report):
