@@ -23,7 +23,6 @@ from hopfield_attn.data.tokenizer import encode_texts, load_tokenizer, train_tok
 from hopfield_attn.data.tsv import read_table
 from hopfield_attn.models.bert_folder import read_bert_folder, read_bert_tokenizer
 from hopfield_attn.models.pretrained import load_pretrained
-from hopfield_attn.train.checkpoint import _Damaged, _read_records
 from hopfield_attn.train.checksums import record_arrays, records_to_json
 from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.logging import read_metrics
@@ -31,6 +30,7 @@ from hopfield_attn.train.report_run import write_report
 from hopfield_attn.train.run_files import read_result
 from hopfield_attn.train.run_folder import holds_run
 from hopfield_attn.train.sweep.summary import SweepRun, summarise
+from hopfield_attn.train.whole_checkpoint import DamagedCheckpoint, read_records
 from tests.data.test_long_documents import ARTICLE
 from tests.data.test_squad import CONTEXT, ENTRY, OPEN
 from tests.data.test_superglue import ONE_ROW
@@ -259,8 +259,8 @@ def run_readers() -> dict[str, Reader]:
         "result.json in a sweep": in_folder("result.json", summary),
         **{f"{name} in a report": in_folder(name, report) for name in files if name[0] != "e"},
         "checksums": Reader(
-            "checksums/metadata", as_json(checksums), lambda folder: _read_records(folder),
-            error=_Damaged, names="its checksums",
+            "checksums/metadata", as_json(checksums), lambda folder: read_records(folder),
+            error=DamagedCheckpoint, names="its checksums",
         ),
         **{
             f"{name} in an experiment": in_folder(name, read)

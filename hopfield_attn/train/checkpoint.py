@@ -1,56 +1,31 @@
-"""Checkpoints of a run: the only module that knows orbax.
+"""Checkpoints of a run: saved in the background with checksums, and gone on from.
 
-Beside the arrays a checkpoint holds their checksums, and nothing is loaded that differs from them.
+Only this module, ``whole_checkpoint`` and ``orbax_noise`` know orbax.
 """
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
-import jax
 import orbax.checkpoint as ocp
-from rich.console import Console
 
-from hopfield_attn.train.checksums import (
-    ArrayRecord,
-    describe_arrays,
-    kind_differences,
-    record_arrays,
-    records_from_json,
-    records_to_json,
-)
+from hopfield_attn.train.checksums import record_arrays, records_to_json
 from hopfield_attn.train.interrupt import Interrupted
-from hopfield_attn.train.logging import say
 from hopfield_attn.train.orbax_noise import settle_failed_tasks, without_orbax_noise
 from hopfield_attn.train.state import TrainState
-from hopfield_attn.typing import PyTree
-
-# No fault of the checkpoint: memory, access rights and the device are to be mended, not the folder.
-_NO_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
-
-
-class CheckpointError(OSError):
-    """No checkpoint could be written, or none of those there can be trusted."""
-
-
-class _Damaged(Exception):
-    """The reason why a checkpoint is not used."""
-
-
-class _Found(NamedTuple):
-    step: int
-    tree: PyTree
-    damaged: dict[int, str]
-
-
-def say_on_stderr(text: str) -> None:
-    """Prints a line for whoever runs a command."""
-    say(Console(stderr=True), text)
+from hopfield_attn.train.whole_checkpoint import (
+    NO_DAMAGE,
+    CheckpointError,
+    first_line,
+    newest_whole,
+    reject,
+    rejected_folders,
+    saved_steps,
+    say_on_stderr,
+)
 
 
 class Checkpoints:
@@ -93,7 +68,7 @@ class Checkpoints:
             )
             self._saving = step
             manager.save(step, args=args, force=True)
-        except _NO_DAMAGE:
+        except NO_DAMAGE:
             raise
         except Exception as error:  # orbax and tensorstore have many kinds for a full disk
             self._fail(step, error)
@@ -128,11 +103,11 @@ class Checkpoints:
           CheckpointError: there are checkpoints, and all of them are damaged.
           ValueError: they are those of another model or optimizer.
         """
-        if not _steps(self._directory) and not _rejected(self._directory):
+        if not saved_steps(self._directory) and not rejected_folders(self._directory):
             return None
-        found = _newest_whole(self._directory, _as_tree(like))
+        found = newest_whole(self._directory, _as_tree(like))
         for step, reason in found.damaged.items():
-            name = _reject(self._directory, step)
+            name = reject(self._directory, step)
             self._say(
                 f"checkpoint {step} is damaged ({reason}): kept as {name}, not used; "
                 f"step {found.step} is whole"
@@ -180,7 +155,7 @@ class Checkpoints:
             self._fail(self._saving, error)
 
     def _fail(self, step: int, error: Exception) -> None:
-        self._failure = f"checkpoint {step} could not be saved ({_first_line(error)})"
+        self._failure = f"checkpoint {step} could not be saved ({first_line(error)})"
         # The manager believes that the step is there; a new one looks.
         self._close()
         settle_failed_tasks()
@@ -194,129 +169,7 @@ class Checkpoints:
             try:
                 manager.close()
             except Exception as error:
-                self._failure = self._failure or f"the last save failed ({_first_line(error)})"
-
-
-def restore_params(
-    directory: Path, like: PyTree, *, say: Callable[[str], None] = say_on_stderr
-) -> tuple[int, PyTree]:
-    """The step and the parameters of the newest whole checkpoint; a live run may own the folder.
-
-    Nothing in the folder is changed.
-
-    Args:
-      directory: the folder of the checkpoints.
-      like: parameters of the same structure and shapes; the result is placed as they are.
-      say: prints a line about a damaged checkpoint.
-
-    Raises:
-      FileNotFoundError: there is no checkpoint.
-      CheckpointError: all checkpoints are damaged.
-      ValueError: the checkpoint has other parameters.
-    """
-    if not _steps(directory) and not _rejected(directory):
-        raise FileNotFoundError(f"{directory} has no checkpoint: the run has not saved a step yet")
-    with without_orbax_noise():
-        found = _newest_whole(directory.absolute(), {"params": like})
-    for step, reason in found.damaged.items():
-        say(f"{directory}: checkpoint {step} is damaged ({reason}); step {found.step} is used")
-    return found.step, found.tree["params"]
-
-
-def _newest_whole(directory: Path, like: PyTree) -> _Found:
-    damaged: dict[int, str] = {}
-    # Listed anew each time: the run that owns the folder may have saved and removed some.
-    while left := [step for step in _steps(directory) if step not in damaged]:
-        step = max(left)
-        try:
-            return _Found(step, _read_whole(directory / str(step), like), damaged)
-        except _Damaged as damage:
-            damaged[step] = str(damage)
-        settle_failed_tasks()
-    reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
-    raise CheckpointError(
-        f"every checkpoint in {directory} is damaged ({reasons or 'all are rejected'}); nothing "
-        "was changed. To start over, delete the run folder"
-    )
-
-
-def _read_whole(path: Path, like: PyTree) -> PyTree:
-    """The part of a checkpoint that ``like`` asks for.
-
-    Raises:
-      _Damaged: it is not what was saved.
-      ValueError: what was saved is another model.
-    """
-    records = {
-        name: record
-        for name, record in _read_records(path).items()
-        if name.partition(".")[0] in like
-    }
-    differences = kind_differences(
-        {name: record.kind for name, record in records.items()}, describe_arrays(like)
-    )
-    if differences:
-        raise ValueError(f"{path} holds another model: {differences}")
-    try:
-        tree = _restore(path / "state", like)
-        found = record_arrays(tree)
-    except _NO_DAMAGE:
-        raise
-    except Exception as error:  # a damaged file may be anything to orbax and tensorstore
-        raise _Damaged(_first_line(error)) from error
-    changed = [name for name, record in records.items() if found[name] != record]
-    if changed:
-        raise _Damaged(f"{len(changed)} of {len(records)} arrays differ from their checksum")
-    if "step" in like and int(tree["step"]) != int(path.name):
-        raise _Damaged(f"it is a copy of step {int(tree['step'])}")
-    return tree
-
-
-def _read_records(path: Path) -> dict[str, ArrayRecord]:
-    file = path / "checksums" / "metadata"
-    try:
-        return records_from_json(json.loads(file.read_bytes()))
-    except _NO_DAMAGE:
-        raise
-    except FileNotFoundError as error:
-        raise _Damaged("it has no checksums") from error
-    except (ValueError, OSError, RecursionError) as error:
-        raise _Damaged(f"its checksums: {_first_line(error)}") from error
-
-
-def _restore(path: Path, like: PyTree) -> PyTree:
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    args = ocp.args.PyTreeRestore(
-        abstract,
-        restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
-        partial_restore=True,
-    )
-    with closing(ocp.PyTreeCheckpointHandler()) as handler:
-        return handler.restore(path, args=args)
-
-
-def _steps(directory: Path) -> list[int]:
-    names = [entry.name for entry in directory.iterdir()] if directory.is_dir() else []
-    return [int(name) for name in names if name.isdecimal()]
-
-
-def _rejected(directory: Path) -> list[Path]:
-    return list(directory.glob("*.rejected*")) if directory.is_dir() else []
-
-
-def _reject(directory: Path, step: int) -> str:
-    """Renames the folder of a step; returns its new name, one that is free."""
-    names = (f"{step}.rejected{f'.{k}' if k > 1 else ''}" for k in range(1, 10**6))
-    name = next(name for name in names if not (directory / name).exists())
-    # Of several processes the first one renames for all.
-    if jax.process_index() == 0:
-        (directory / str(step)).rename(directory / name)
-    return name
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+                self._failure = self._failure or f"the last save failed ({first_line(error)})"
 
 
 def _as_tree(state: TrainState) -> dict:

@@ -15,10 +15,10 @@ from hopfield_attn.analysis.report.markup import Markup, element, join, number, 
 from hopfield_attn.analysis.report.page import Section
 from hopfield_attn.analysis.well_plot import describe_wells, draw_wells
 from hopfield_attn.energies.regimes import REGIME_NAMES
-from hopfield_attn.train.checkpoint import CheckpointError
 from hopfield_attn.train.trace_example import ExampleTraces, example_traces
 from hopfield_attn.train.trace_text import text_traces
 from hopfield_attn.train.trained import TASKS_WITHOUT_TEXT, TrainedRun, load_run
+from hopfield_attn.train.whole_checkpoint import CheckpointError
 from hopfield_attn.typing import Array
 
 DEFAULT_TEXT = "the head settles into a well, and the words that it binds together stay with it"

@@ -7,9 +7,9 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from hopfield_attn.data.tokenizer import load_tokenizer
-from hopfield_attn.train.checkpoint import restore_params
 from hopfield_attn.train.state import ModelDefinition, split_model
 from hopfield_attn.train.tasks import make_model
+from hopfield_attn.train.whole_checkpoint import restore_params
 from hopfield_attn.typing import PyTree
 
 TASKS_WITHOUT_TEXT = ("synthetic",)

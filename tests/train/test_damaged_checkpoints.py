@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from hopfield_attn.train.checkpoint import CheckpointError, Checkpoints, restore_params
+from hopfield_attn.train.checkpoint import Checkpoints
+from hopfield_attn.train.whole_checkpoint import CheckpointError, restore_params
 from tests.train.test_checkpoint import as_bytes, make_state
 
 
@@ -186,7 +187,7 @@ def test_what_is_no_damage_rejects_nothing(folder, monkeypatch):
     def exhaust(*args, **kwargs):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
-    monkeypatch.setattr("hopfield_attn.train.checkpoint._restore", exhaust)
+    monkeypatch.setattr("hopfield_attn.train.whole_checkpoint._restore", exhaust)
     with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
         restore(folder)
     assert names(folder) == ["1", "2"]

@@ -13,12 +13,13 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from hopfield_attn.train.checkpoint import CheckpointError, Checkpoints
+from hopfield_attn.train.checkpoint import Checkpoints
 from hopfield_attn.train.history import EvaluationHistory
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.logging import MetricsLog, read_metrics
 from hopfield_attn.train.row_file import read_rows
 from hopfield_attn.train.state import init_state
+from hopfield_attn.train.whole_checkpoint import CheckpointError
 from tests.train.test_checkpoint import as_bytes
 from tests.train.test_loop import linear_loss
 from tests.train.test_resume import at_batch, losses

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from hopfield_attn.train import step_loop
-from hopfield_attn.train.checkpoint import Checkpoints, restore_params
+from hopfield_attn.train.checkpoint import Checkpoints
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.state import split_model
 from hopfield_attn.train.step import make_train_step
 from hopfield_attn.train.tasks import make_task
+from hopfield_attn.train.whole_checkpoint import restore_params
 from tests.train.test_resume import Killed, at_batch, kill, losses
 from tests.train.test_step import BATCH, OPTIMIZER, Small, as_bytes, fresh, loss_fn
 
