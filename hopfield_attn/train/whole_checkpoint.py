@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from rich.console import Console
 
@@ -72,7 +73,7 @@ def restore_params(
     if not saved_steps(directory) and not rejected_folders(directory):
         raise FileNotFoundError(f"{directory} has no checkpoint: the run has not saved a step yet")
     with without_orbax_noise():
-        found = newest_whole(directory.absolute(), {"params": like})
+        found = newest_whole(directory.absolute(), {"params": like, "step": jnp.int32(0)})
     for step, reason in found.damaged.items():
         say(f"{directory}: checkpoint {step} is damaged ({reason}); step {found.step} is used")
     return found.step, found.tree["params"]
@@ -80,6 +81,10 @@ def restore_params(
 
 def newest_whole(directory: Path, like: PyTree) -> FoundCheckpoint:
     """The part that ``like`` asks for of the newest whole checkpoint.
+
+    Args:
+      directory: the folder of the checkpoints.
+      like: some of the fields of a state, "step" among them; their values are not read.
 
     Raises:
       CheckpointError: all checkpoints are damaged.
@@ -130,7 +135,7 @@ def _read_whole(path: Path, like: PyTree) -> PyTree:
         raise DamagedCheckpoint(
             f"{len(changed)} of {len(records)} arrays differ from their checksum"
         )
-    if "step" in like and int(tree["step"]) != int(path.name):
+    if int(tree["step"]) != int(path.name):
         raise DamagedCheckpoint(f"it is a copy of step {int(tree['step'])}")
     return tree
 

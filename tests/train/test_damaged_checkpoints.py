@@ -120,6 +120,17 @@ def test_checkpoint_that_is_not_whole_is_put_aside_with_a_line(damage, reason, f
     assert "\n" not in line
 
 
+def test_parameters_of_a_copy_of_another_step_are_not_taken_for_those_of_its_name(folder):
+    shutil.rmtree(folder / "2")
+    shutil.copytree(folder / "1", folder / "2")
+    said = []
+    step, params = restore_params(folder, make_state().params, say=said.append)
+    assert step == 1
+    assert as_bytes(params) == as_bytes(make_state(1).params)
+    assert "checkpoint 2 is damaged (it is a copy of step 1); step 1 is used" in said[0]
+    assert names(folder) == ["1", "2"]
+
+
 def test_array_that_differs_from_its_checksum_is_not_loaded(folder):
     """What orbax itself loads without a word."""
     other = make_state(2)
