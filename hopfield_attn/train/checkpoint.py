@@ -10,11 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+import jax
 import orbax.checkpoint as ocp
 
 from hopfield_attn.train.checksums import record_arrays, records_to_json
 from hopfield_attn.train.interrupt import Interrupted
 from hopfield_attn.train.orbax_noise import settle_failed_tasks, without_orbax_noise
+from hopfield_attn.train.processes import ALL_PROCESSES, THIS_PROCESS, Exchange
 from hopfield_attn.train.state import TrainState
 from hopfield_attn.train.whole_checkpoint import (
     NO_DAMAGE,
@@ -36,7 +38,12 @@ class Checkpoints:
     """
 
     def __init__(
-        self, directory: Path, *, keep: int = 2, say: Callable[[str], None] = say_on_stderr
+        self,
+        directory: Path,
+        *,
+        keep: int = 2,
+        say: Callable[[str], None] = say_on_stderr,
+        exchange: Exchange = ALL_PROCESSES,
     ):
         """Names ``directory`` (created on the first save).
 
@@ -44,38 +51,41 @@ class Checkpoints:
           directory: the folder of the checkpoints.
           keep: number of steps that are kept.
           say: prints a line about a damaged checkpoint, or a save that failed.
+          exchange: with the processes that save and restore the same run.
         """
         self._directory = Path(directory).absolute()
         self._keep = keep
         self._say = say
+        self._exchange = exchange
         self._manager: ocp.CheckpointManager | None = None
         self._saving: int | None = None
         self._failure: str | None = None
         self._quiet = ExitStack()
 
     def save(self, state: TrainState) -> None:
-        """Saves ``state`` under its step; nothing happens if that step is there already."""
+        """Saves ``state`` under its step; nothing happens if that step is there already.
+
+        Of several processes all have to call it, and where one fails it has failed for all.
+        """
         self._collect()
         step, tree = int(state.step), _as_tree(state)
-        try:
-            manager = self._open()
-            self._failure = None
-            if step in manager.all_steps():
-                return
-            args = ocp.args.Composite(
-                state=ocp.args.StandardSave(tree),
-                checksums=ocp.args.JsonSave(records_to_json(record_arrays(tree))),
-            )
-            self._saving = step
-            manager.save(step, args=args, force=True)
-        except NO_DAMAGE:
-            raise
-        except Exception as error:  # orbax and tensorstore have many kinds for a full disk
-            self._fail(step, error)
+        if not self._succeeds(step, self._open, raised=NO_DAMAGE):
+            return
+        assert self._manager is not None
+        self._failure = None
+        if self._exchange.any(step in self._manager.all_steps()):
+            return
+        self._saving = step
+        self._succeeds(step, lambda: self._begin_save(step, tree), raised=NO_DAMAGE)
 
     def check(self) -> None:
-        """Says it now if the save that went on in the background has failed; never waits."""
-        if self._manager is not None and not self._manager.is_saving_in_progress():
+        """Says it now if the save that went on in the background has failed; never waits.
+
+        Of several processes the next save says it: to ask them all would be to wait.
+        """
+        if jax.process_count() > 1 or self._manager is None:
+            return
+        if not self._manager.is_saving_in_progress():
             self._collect()
 
     def finish(self) -> None:
@@ -94,18 +104,21 @@ class Checkpoints:
     def restore_latest(self, like: TrainState) -> TrainState | None:
         """Returns the newest checkpoint that is whole, or ``None`` when there is none at all.
 
-        Newer ones that are damaged are renamed to ``STEP.rejected``, and a line says so.
+        Of several processes all get the same one. Newer ones that are damaged are renamed to
+        ``STEP.rejected``, and a line says so.
 
         Args:
           like: a state of the same structure, shapes and shardings; its values are not read.
 
         Raises:
-          CheckpointError: there are checkpoints, and all of them are damaged.
+          CheckpointError: there are checkpoints, and all of them are damaged; or of several
+            processes some do not see them.
           ValueError: they are those of another model or optimizer.
         """
-        if not saved_steps(self._directory) and not rejected_folders(self._directory):
+        is_there = bool(saved_steps(self._directory) or rejected_folders(self._directory))
+        if not self._exchange.any(is_there):
             return None
-        found = newest_whole(self._directory, _as_tree(like))
+        found = newest_whole(self._directory, _as_tree(like), exchange=self._exchange)
         for step, reason in found.damaged.items():
             name = reject(self._directory, step)
             self._say(
@@ -130,32 +143,59 @@ class Checkpoints:
           CheckpointError: the run ended well, or was asked to stop, and its last save failed.
         """
         with self._quiet:
+            ends_in_all = kind is None or issubclass(kind, Interrupted)
+            if not ends_in_all:
+                # Of several processes it may be this one alone, and nobody would answer.
+                self._exchange = THIS_PROCESS
             self._collect()
             self._close()
-            if kind is None or issubclass(kind, Interrupted):
+            if ends_in_all:
                 self.finish()
 
-    def _open(self) -> ocp.CheckpointManager:
+    def _open(self) -> None:
         # Only now: opening tidies up, and what is damaged has been put aside by then.
         if self._manager is None:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=self._keep, cleanup_tmp_directories=True
             )
             self._manager = ocp.CheckpointManager(self._directory, options=options)
-        return self._manager
+
+    def _begin_save(self, step: int, tree: dict) -> None:
+        assert self._manager is not None
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(tree),
+            checksums=ocp.args.JsonSave(records_to_json(record_arrays(tree))),
+        )
+        self._manager.save(step, args=args, force=True)
 
     def _collect(self) -> None:
         """Waits for the save in the background, and takes in its error."""
-        if self._manager is None:
-            return
-        try:
-            self._manager.wait_until_finished()
-        except Exception as error:
-            assert self._saving is not None
-            self._fail(self._saving, error)
+        if self._manager is not None:
+            self._succeeds(self._saving, self._manager.wait_until_finished)
 
-    def _fail(self, step: int, error: Exception) -> None:
-        self._failure = f"checkpoint {step} could not be saved ({first_line(error)})"
+    def _succeeds(
+        self,
+        step: int | None,
+        action: Callable[[], None],
+        *,
+        raised: tuple[type[Exception], ...] = (),
+    ) -> bool:
+        """Whether ``action()`` fails in no process; where it does, it is said."""
+        failure: Exception | None = None
+        try:
+            action()
+        except raised:
+            raise
+        except Exception as error:  # orbax and tensorstore have many kinds for a full disk
+            failure = error
+        if not self._exchange.any(failure is not None):
+            return True
+        assert step is not None
+        self._fail(step, "in another process" if failure is None else first_line(failure))
+        return False
+
+    def _fail(self, step: int, reason: str) -> None:
+        self._failure = f"checkpoint {step} could not be saved ({reason})"
         # The manager believes that the step is there; a new one looks.
         self._close()
         settle_failed_tasks()

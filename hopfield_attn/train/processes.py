@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -126,6 +126,29 @@ def any_process(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def least_of_processes(number: int) -> int:
+    """The smallest ``number`` of all processes; all of them have to ask."""
+    if jax.process_count() == 1:
+        return number
+    return int(np.min(multihost_utils.process_allgather(np.asarray(number))))
+
+
+class Exchange(NamedTuple):
+    """How those that do the same thing come to one answer.
+
+    Attributes:
+      any: flag → whether it is set for any of them.
+      least: number → the smallest of theirs.
+    """
+
+    any: Callable[[bool], bool]
+    least: Callable[[int], int]
+
+
+THIS_PROCESS = Exchange(bool, int)
+ALL_PROCESSES = Exchange(any_process, least_of_processes)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """The newest checkpoint that is whole: nothing is loaded that differs from its checksums."""
 
 import json
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,14 @@ from hopfield_attn.train.checksums import (
 )
 from hopfield_attn.train.logging import say
 from hopfield_attn.train.orbax_noise import settle_failed_tasks, without_orbax_noise
+from hopfield_attn.train.processes import THIS_PROCESS, Exchange
 from hopfield_attn.typing import PyTree
 
 # No fault of the checkpoint: memory, access rights and the device are to be mended, not the folder.
 NO_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
+
+_NO_STEP = -1
+_T = TypeVar("_T")
 
 
 class CheckpointError(OSError):
@@ -79,40 +83,76 @@ def restore_params(
     return found.step, found.tree["params"]
 
 
-def newest_whole(directory: Path, like: PyTree) -> FoundCheckpoint:
-    """The part that ``like`` asks for of the newest whole checkpoint.
+def newest_whole(
+    directory: Path, like: PyTree, *, exchange: Exchange = THIS_PROCESS
+) -> FoundCheckpoint:
+    """The part that ``like`` asks for of the newest checkpoint that is whole for all who exchange.
 
     Args:
       directory: the folder of the checkpoints.
       like: some of the fields of a state, "step" among them; their values are not read.
+      exchange: with those that read the same step, each for itself.
 
     Raises:
-      CheckpointError: all checkpoints are damaged.
+      CheckpointError: all checkpoints are damaged, or no step is whole for everybody.
       ValueError: what was saved is another model.
     """
     damaged: dict[int, str] = {}
-    # Listed anew each time: the run that owns the folder may have saved and removed some.
-    while left := [step for step in saved_steps(directory) if step not in damaged]:
-        step = max(left)
+    while True:
+        # Listed anew each time: the run that owns the folder may have saved and removed some.
+        left = [step for step in saved_steps(directory) if step not in damaged]
+        step = exchange.least(max(left, default=_NO_STEP))
+        if step == _NO_STEP:
+            raise CheckpointError(_nothing_whole(directory, damaged, left, exchange))
         try:
-            return FoundCheckpoint(step, _read_whole(directory / str(step), like), damaged)
+            tree = _read_whole(directory / str(step), like, exchange)
+            return FoundCheckpoint(step, tree, damaged)
         except DamagedCheckpoint as damage:
             damaged[step] = str(damage)
         settle_failed_tasks()
+
+
+def _nothing_whole(
+    directory: Path, damaged: dict[int, str], left: list[int], exchange: Exchange
+) -> str:
     reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
-    raise CheckpointError(
+    if exchange.any(bool(left)):
+        return (
+            f"the processes do not agree on a whole checkpoint in {directory}: this one has "
+            f"{sorted(left) or 'none'} left ({reasons or 'none damaged'}), another one differs; "
+            "nothing was changed. All hosts have to see the same folder"
+        )
+    return (
         f"every checkpoint in {directory} is damaged ({reasons or 'all are rejected'}); nothing "
         "was changed. To start over, delete the run folder"
     )
 
 
-def _read_whole(path: Path, like: PyTree) -> PyTree:
+def _read_whole(path: Path, like: PyTree, exchange: Exchange) -> PyTree:
     """The part of a checkpoint that ``like`` asks for.
 
     Raises:
-      DamagedCheckpoint: it is not what was saved.
+      DamagedCheckpoint: it is not what was saved, here or for another process.
       ValueError: what was saved is another model.
     """
+    # Answers are exchanged before arrays are: who has none would leave the others waiting.
+    records, tree = _unless_damaged(lambda: _read(path, like), exchange)
+    _unless_damaged(lambda: _compare(path, records, tree), exchange)
+    return tree
+
+
+def _unless_damaged(read: Callable[[], _T], exchange: Exchange) -> _T:
+    damage: DamagedCheckpoint | None = None
+    try:
+        found = read()
+    except DamagedCheckpoint as error:
+        damage = error
+    if exchange.any(damage is not None):
+        raise damage or DamagedCheckpoint("for another process")
+    return found
+
+
+def _read(path: Path, like: PyTree) -> tuple[dict[str, ArrayRecord], PyTree]:
     records = {
         name: record
         for name, record in read_records(path).items()
@@ -123,13 +163,13 @@ def _read_whole(path: Path, like: PyTree) -> PyTree:
     )
     if differences:
         raise ValueError(f"{path} holds another model: {differences}")
-    try:
-        tree = _restore(path / "state", like)
+    with _errors_as_damage():
+        return records, _restore(path / "state", like)
+
+
+def _compare(path: Path, records: dict[str, ArrayRecord], tree: PyTree) -> None:
+    with _errors_as_damage():
         found = record_arrays(tree)
-    except NO_DAMAGE:
-        raise
-    except Exception as error:  # a damaged file may be anything to orbax and tensorstore
-        raise DamagedCheckpoint(first_line(error)) from error
     changed = [name for name, record in records.items() if found[name] != record]
     if changed:
         raise DamagedCheckpoint(
@@ -137,7 +177,16 @@ def _read_whole(path: Path, like: PyTree) -> PyTree:
         )
     if int(tree["step"]) != int(path.name):
         raise DamagedCheckpoint(f"it is a copy of step {int(tree['step'])}")
-    return tree
+
+
+@contextmanager
+def _errors_as_damage() -> Iterator[None]:
+    try:
+        yield
+    except NO_DAMAGE:
+        raise
+    except Exception as error:  # a damaged file may be anything to orbax and tensorstore
+        raise DamagedCheckpoint(first_line(error)) from error
 
 
 def read_records(path: Path) -> dict[str, ArrayRecord]:
@@ -183,9 +232,10 @@ def reject(directory: Path, step: int) -> str:
     """Renames the folder of a step; returns its new name, one that is free."""
     names = (f"{step}.rejected{f'.{k}' if k > 1 else ''}" for k in range(1, 10**6))
     name = next(name for name in names if not (directory / name).exists())
-    # Of several processes the first one renames for all.
+    # Of several processes the first one renames for all, if it sees the folder.
     if jax.process_index() == 0:
-        (directory / str(step)).rename(directory / name)
+        with suppress(FileNotFoundError):
+            (directory / str(step)).rename(directory / name)
     return name
 
 
