@@ -10,11 +10,10 @@ adds its α, which is 0, so the model computes what it computed. transformers st
 and scripts/train starts from it: --config.model.pretrained=DIR. RUN is a folder of scripts/train,
 of a masked-language model or a classifier; its newest parameters are written.
 
-Exit codes: 0 done, 2 wrong arguments or a folder that is not a BERT.
+Exit codes: 0 done, 1 failed, 2 wrong arguments or a folder that is not a BERT, 75 stopped.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -22,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from configs.command_line import UsageError, load_run_config  # noqa: E402
-from scripts.exit_codes import WRONG_ARGUMENTS, fail  # noqa: E402
+from scripts.exit_codes import run_command, stop_by_signals  # noqa: E402
 
 
 def number_or_auto(text):
@@ -63,23 +62,20 @@ def export(workdir, target, options):
 
 
 def main(argv):
+    return run_command(_convert, argv, help_text=make_parser().format_help())
+
+
+def _convert(argv):
     arguments = vars(make_parser().parse_args(argv[1:]))
     given = {name: value for name, value in arguments.items() if value is not None}
     source, target = Path(given.pop("source")).expanduser(), Path(given.pop("target")).expanduser()
-    try:
-        if (source / "checkpoints").is_dir():
-            return export(source, target, given)
-        # JAX takes a second to import: only once the command line is known to be right.
-        from hopfield_attn.checks import printable
-        from hopfield_attn.models.convert import convert_folder
+    if (source / "checkpoints").is_dir():
+        return export(source, target, given)
+    # JAX takes a second to import: only once the command line is known to be right.
+    from hopfield_attn.checks import printable
+    from hopfield_attn.models.convert import convert_folder
 
-        report = convert_folder(source, target, **given)
-    except UsageError as error:
-        return fail(str(error), code=WRONG_ARGUMENTS)
-    except (ValueError, TypeError, OSError) as error:
-        if "HOPFIELD_DEBUG" in os.environ:
-            raise
-        return fail(str(error), code=WRONG_ARGUMENTS)
+    report = convert_folder(source, target, **given)
     print(f"{len(report.loaded)} tensors of the encoder")
     for title, names in (
         ("not in the folder, so at their start", report.fresh),
@@ -92,4 +88,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    stop_by_signals()
     sys.exit(main(sys.argv))

@@ -24,7 +24,7 @@ from configs.command_line import (  # noqa: E402
     load_run_config,
     take_options,
 )
-from scripts.exit_codes import run_command, stop_by_signals  # noqa: E402
+from scripts.exit_codes import failing_once_begun, run_command, stop_by_signals  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
@@ -42,7 +42,8 @@ def _evaluate(argv: list[str]) -> int:
     from hopfield_attn.train.evaluate_run import evaluate_run
     from hopfield_attn.train.step_loop import format_scores
 
-    found = evaluate_run(config, workdir, sets=sets)
+    with failing_once_begun():
+        found = evaluate_run(config, workdir, sets=sets)
     for name, scores in found["evaluations"].items():
         print(f"{name}: {format_scores(scores)}")
     print(f"Step {found['step']}. Written to {workdir}/evaluation.json")

@@ -1,12 +1,14 @@
 """How the commands end: every expected failure is one line, and a code says what it was.
 
-0 finished, 1 failed, 2 wrong arguments, 75 stopped and can go on.
+0 finished, 1 failed, 2 wrong arguments, 75 stopped and can go on. Of wrong arguments only is spoken
+before the work begins: where a library raises the same kinds of errors later, the command failed.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from configs.command_line import UsageError, in_one_line
@@ -18,7 +20,30 @@ GOES_ON = "The same command goes on."
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 HELP_OPTIONS = ("--help", "-h", "-help", "--helpfull")
-PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
+MISTAKES = (
+    *(ValueError, TypeError, ModuleNotFoundError),
+    *(FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError),
+)
+"""What wrong arguments raise in the library."""
+
+
+class WorkFailed(Exception):
+    """Something went wrong in the work of a command; the arguments were right."""
+
+
+@contextmanager
+def failing_once_begun() -> Iterator[None]:
+    """Turns a mistake that is found once the library's work has begun into :class:`WorkFailed`."""
+    # Imports JAX: only once the command line is known to be right.
+    from hopfield_attn.train.work import WORK_BEGUN
+
+    WORK_BEGUN.clear()
+    try:
+        yield
+    except MISTAKES as error:
+        if WORK_BEGUN.is_set():
+            raise WorkFailed(str(error)) from error
+        raise
 
 
 def run_command(body: Callable[[list[str]], int], argv: Sequence[str], *, help_text: str) -> int:
@@ -47,10 +72,11 @@ def run_command(body: Callable[[list[str]], int], argv: Sequence[str], *, help_t
         return fail(str(error), code=WRONG_ARGUMENTS)
     except KeyboardInterrupt:
         return say_stopped("Stopped.")
-    except (ValueError, TypeError, ModuleNotFoundError, *PATH_ERRORS) as error:
+    except (WorkFailed, *MISTAKES) as error:
         if "HOPFIELD_DEBUG" in os.environ:
             raise
-        return fail(f"{error} (HOPFIELD_DEBUG=1 shows where)", code=WRONG_ARGUMENTS)
+        code = FAILED if isinstance(error, WorkFailed) else WRONG_ARGUMENTS
+        return fail(f"{error} (HOPFIELD_DEBUG=1 shows where)", code=code)
     except (FloatingPointError, OSError) as error:
         # A full disk among them: what was given is right, and the same command may go on.
         return fail(str(error), code=FAILED)

@@ -26,7 +26,7 @@ from configs.command_line import (  # noqa: E402
     load_run_config,
     take_options,
 )
-from scripts.exit_codes import run_command, stop_by_signals  # noqa: E402
+from scripts.exit_codes import failing_once_begun, run_command, stop_by_signals  # noqa: E402
 
 MODES = ("text", "input", "glue-submission")
 PARTNERS = {"text2": "text", "output": "input"}
@@ -54,7 +54,9 @@ def _predict(argv: list[str]) -> int:
     elif "text" in options:
         print_prediction(run, options["text"], options.get("text2"))
     else:
-        for path, number in predict_files(run, options).items():
+        with failing_once_begun():
+            written = predict_files(run, options)
+        for path, number in written.items():
             print(f"{number} predictions in {path}")
     return 0
 

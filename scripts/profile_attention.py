@@ -12,6 +12,8 @@ All T go with the first F and the first coupling; the other F and couplings are 
 not measured again: the same command goes on after Ctrl-C.
 
 The output folder gets profile.json, profile.md and three pictures.
+
+Exit codes: 0 finished, 1 failed, also a cell, 2 wrong arguments, 75 stopped and can go on.
 """
 
 import argparse
@@ -22,6 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from scripts.exit_codes import failing_once_begun, run_command, stop_by_signals  # noqa: E402
 
 LENGTHS = (128, 256, 512, 1024, 2048)
 STEPS = (1, 2, 3, 4, 7, 8)
@@ -141,6 +145,7 @@ def run(options, command):
     from hopfield_attn.benchmark.profile import profile
     from hopfield_attn.benchmark.summary import markdown
     from hopfield_attn.files import write_text
+    from hopfield_attn.train.work import WORK_BEGUN
 
     check_names(options)
     cells = make_grid(
@@ -177,6 +182,7 @@ def run(options, command):
         resident=options.resident,
         fresh=options.fresh,
     ):
+        WORK_BEGUN.set()
         rows.append(row)
         if is_new:
             num_new += 1
@@ -204,17 +210,16 @@ def line(row):
     return f"{head} {row['median_ms']:9.3f} ms  × {row['ratio']:.2f}"
 
 
-def main(arguments):
-    options = parse(arguments)
-    try:
-        return run(options, command_of(arguments))
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on.", file=sys.stderr)
-        return 75
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def main(argv):
+    return run_command(_profile, argv, help_text=make_parser().format_help())
+
+
+def _profile(argv):
+    options = parse(argv[1:])
+    with failing_once_begun():
+        return run(options, command_of(argv[1:]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    stop_by_signals()
+    sys.exit(main(sys.argv))

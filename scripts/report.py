@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from configs.command_line import UsageError, load_run_config, take_options  # noqa: E402
-from scripts.exit_codes import run_command, stop_by_signals  # noqa: E402
+from scripts.exit_codes import failing_once_begun, run_command, stop_by_signals  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
@@ -39,7 +39,8 @@ def _report(argv: list[str]) -> int:
 
     from hopfield_attn.train.report_run import write_report
 
-    path = write_report(config, workdir, compare=compare, text=options.get("text", ""))
+    with failing_once_begun():
+        path = write_report(config, workdir, compare=compare, text=options.get("text", ""))
     print(f"Report: {path}")
     return 0
 

@@ -41,6 +41,7 @@ from configs.command_line import (  # noqa: E402
 from scripts.exit_codes import (  # noqa: E402
     FAILED,
     fail,
+    failing_once_begun,
     run_command,
     say_stopped,
     stop_by_signals,
@@ -80,7 +81,8 @@ def _sweep(argv: list[str]) -> int:
         missing = summarise_into(workdir, runs, sweep, failures={})
         print(f"Written to {workdir}/sweep.md")
         return FAILED if missing else 0
-    return run_missing(runs, workdir, sweep)
+    with failing_once_begun():
+        return run_missing(runs, workdir, sweep)
 
 
 def plan(spec: str, argv: list[str]):
@@ -127,6 +129,7 @@ def run_missing(runs, workdir: Path, command: str) -> int:
     """Makes the runs that are not finished, and says how it went."""
     from hopfield_attn.train.sweep.processes import Processes
     from hopfield_attn.train.sweep.runs import is_finished
+    from hopfield_attn.train.work import WORK_BEGUN
 
     todo = [run for run in runs if not is_finished(run, workdir)]
     if len(todo) < len(runs):
@@ -151,6 +154,7 @@ def run_missing(runs, workdir: Path, command: str) -> int:
             outcome = processes.run(
                 [*program, *arguments_of(run, workdir)], environment=environment
             )
+            WORK_BEGUN.set()
             if outcome.code and not processes.is_stopped:
                 said = outcome.last_line.removeprefix("error: ") or "no message"
                 failures[run.name] = f"exit code {outcome.code}, {said}"

@@ -44,6 +44,7 @@ from configs.command_line import (  # noqa: E402
 )
 from scripts.exit_codes import (  # noqa: E402
     STOP_SIGNALS,
+    failing_once_begun,
     run_command,
     say_stopped,
     stop_at_once,
@@ -82,7 +83,8 @@ def _run(argv: list[str]) -> int:
         dry_run(config)
         return 0
     try:
-        run(config, workdir, traced=traced)
+        with failing_once_begun():
+            run(config, workdir, traced=traced)
     except Interrupted as stop:
         return say_stopped(f"Stopped at step {stop.step}, saved." if stop.step else "Stopped.")
     return 0

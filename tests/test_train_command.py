@@ -11,6 +11,7 @@ import pytest
 from hopfield_attn.energies.nonlinearities import FAMILIES
 from hopfield_attn.train import main as train_main
 from hopfield_attn.train.interrupt import EXIT_CODE, SIGNALS, Interrupted
+from hopfield_attn.train.work import WORK_BEGUN
 from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -304,6 +305,26 @@ def test_exit_code_says_how_a_run_ended(error, code, line, run, tmp_path, monkey
     monkeypatch.delenv("HOPFIELD_DEBUG", raising=False)
     monkeypatch.setattr(train_main, "run", fail)
     assert run(SYNTHETIC, f"--workdir={tmp_path}") == (code, "", [line])
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    "error", [ValueError("torn"), TypeError("torn"), FileNotFoundError("torn")]
+)
+def test_error_of_a_run_that_has_made_a_step_is_no_wrong_argument(
+    error, run, tmp_path, monkeypatch
+):
+    def make_a_step_and_fail(config, workdir, **options):
+        WORK_BEGUN.set()
+        raise error
+
+    monkeypatch.delenv("HOPFIELD_DEBUG", raising=False)
+    monkeypatch.setattr(train_main, "run", make_a_step_and_fail)
+    line = "error: torn (HOPFIELD_DEBUG=1 shows where)"
+    for _ in range(2):
+        assert run(SYNTHETIC, f"--workdir={tmp_path}") == (1, "", [line])
+    # What another run has done does not count.
+    assert run(SYNTHETIC, f"--workdir={tmp_path}", "--config.seed=x")[0] == 2
 
 
 @pytest.mark.core

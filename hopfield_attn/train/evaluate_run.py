@@ -12,6 +12,7 @@ from hopfield_attn.train.run_folder import flatten
 from hopfield_attn.train.step import make_predict_step
 from hopfield_attn.train.tasks import make_task
 from hopfield_attn.train.trained import load_run, load_run_tokenizer, tokenizer_folder
+from hopfield_attn.train.work import WORK_BEGUN
 
 
 def evaluate_run(
@@ -42,6 +43,7 @@ def evaluate_run(
         check_choice("the evaluation set", name, task.evaluation_sets)
     predict_step = make_predict_step(run.definition, task.predict_fn)
     size = config.train.eval_batch_size
+    WORK_BEGUN.set()
     value = {
         "step": run.step,
         "evaluations": {

@@ -15,6 +15,7 @@ from hopfield_attn.data.tsv import read_table, write_table
 from hopfield_attn.train.predict import glue_task_of, make_example, predict_examples
 from hopfield_attn.train.tasks.classification import read_split
 from hopfield_attn.train.trained import TrainedRun
+from hopfield_attn.train.work import WORK_BEGUN
 
 TEXT_COLUMNS = ("text", "text2")
 
@@ -46,6 +47,7 @@ def predict_table(run: TrainedRun, source: Path, target: Path) -> int:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"expected the folder {target.parent} for {target.name}")
     examples = _examples_of(task, columns, rows, source)
+    WORK_BEGUN.set()
     filled = []
     for row, outputs in zip(rows, predict_examples(run, examples), strict=True):
         prediction = names[outputs.argmax()] if names else f"{outputs[0]:.3f}"

@@ -21,6 +21,7 @@ from hopfield_attn.train.sharding import round_up, shard_batch
 from hopfield_attn.train.state import ModelDefinition, TrainState
 from hopfield_attn.train.step import make_predict_step, make_train_step
 from hopfield_attn.train.tasks import Task
+from hopfield_attn.train.work import WORK_BEGUN
 
 
 class Program(NamedTuple):
@@ -78,7 +79,10 @@ def make_program(
     def advance(state: TrainState, batch: Any) -> tuple[TrainState, Any]:
         watchdog.beat()
         with jax.set_mesh(mesh):
-            return train_step(state, shard_batch(batch, mesh), seed)
+            found = train_step(state, shard_batch(batch, mesh), seed)
+        # Once it is compiled: a config that no model can have may first be noticed there.
+        WORK_BEGUN.set()
+        return found
 
     def predict(params: Any, batch: Any) -> dict[str, Any]:
         watchdog.beat()

@@ -15,6 +15,7 @@ from hopfield_attn.train.report_energies import energy_sections
 from hopfield_attn.train.report_heads import head_sections
 from hopfield_attn.train.run_files import REPORT_FILE, read_result, read_run_config, read_versions
 from hopfield_attn.train.run_folder import flatten
+from hopfield_attn.train.work import WORK_BEGUN
 
 
 def write_report(
@@ -38,6 +39,7 @@ def write_report(
     folders = [workdir] + [workdir / "baseline"] * (workdir / "baseline/config.json").is_file()
     folders += [folder for folder in compare if folder not in folders]
     runs = {name: _Run(folder) for name, folder in zip(_names(folders), folders, strict=True)}
+    WORK_BEGUN.set()
     sections = [
         _results(runs),
         _curves(runs),

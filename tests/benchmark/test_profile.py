@@ -182,7 +182,7 @@ def script(monkeypatch):
 def test_a_tiny_profile_is_measured_written_and_drawn(script, tmp_path):
     arguments = ["--smoke", "--implementations", "autodiff,auto", "--steps=2", "--output"]
     arguments += [str(tmp_path / "out"), "--couplings=pooled", "--lengths=16,32", "--rounds=2"]
-    assert script["main"](arguments) == 0
+    assert script["main"](["profile", *arguments]) == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"profile.json", "profile.md", "ratio_over_length.png"} <= names
     found = json.loads((tmp_path / "out" / "profile.json").read_text())
@@ -203,7 +203,7 @@ def test_a_tiny_profile_is_measured_written_and_drawn(script, tmp_path):
 def test_an_unknown_name_is_refused_before_anything_is_written(
     script, option, message, tmp_path, capsys
 ):
-    assert script["main"](["--smoke", option, f"--output={tmp_path / 'out'}"]) == 2
+    assert script["main"](["profile", "--smoke", option, f"--output={tmp_path / 'out'}"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -13,6 +13,7 @@ from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.run_folder import open_run_folder
 from hopfield_attn.train.step_loop import format_scores
 from hopfield_attn.train.tasks import make_task
+from hopfield_attn.train.work import WORK_BEGUN
 from tests.train.blueprints import with_loss
 
 
@@ -44,6 +45,15 @@ def test_loss_falls_on_a_task_that_can_be_learned(make_config, train, tmp_path):
     losses = [row["loss"] for row in read_metrics(tmp_path)]
     # Eight examples are learned by heart; guessing costs log 3 = 1.1.
     assert losses[-1] < 0.2 * math.log(3)
+
+
+def test_work_has_begun_once_a_step_is_made(make_config, train, tmp_path, settings):
+    WORK_BEGUN.clear()
+    with pytest.raises(ValueError, match="log_every must be >= 1"):
+        train(make_config(settings | {"train.log_every": 0}), tmp_path / "wrong")
+    assert not WORK_BEGUN.is_set()
+    train(make_config(settings | {"train.num_steps": 1}), tmp_path / "run", loss_fn=linear_loss)
+    assert WORK_BEGUN.is_set()
 
 
 def test_seed_changes_the_run_and_nothing_else_does(make_config, train, tmp_path, settings):
