@@ -18,8 +18,18 @@ from hopfield_attn.train.run_files import read_run_config, read_versions
 from hopfield_attn.train.source_commit import source_commit
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "tokenizers", "orbax-checkpoint")
-FREE_KEYS = ("mesh.", "train.watchdog_seconds", "train.peak_flops", "train.energy_every")
-"""Keys that a resumed run may have anew: what is trained does not depend on them."""
+FREE_KEYS = (
+    "data.num_threads",
+    "mesh.",
+    "train.checkpoint_every",
+    "train.energy_every",
+    "train.keep_checkpoints",
+    "train.log_every",
+    "train.peak_flops",
+    "train.tracking",
+    "train.watchdog_seconds",
+)
+"""Keys that a resumed run may have anew: what is trained and scored does not depend on them."""
 GONE_ON = "gone on with"
 """In ``versions.json``: for every time that a run went on with others, what was different."""
 _MAX_DIFFERENCES = 5
@@ -132,7 +142,8 @@ def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None
         more = len(changed) - _MAX_DIFFERENCES
         raise ValueError(
             f"{workdir} holds a run with another config ({listed}"
-            f"{f'; and {more} more' if more > 0 else ''}); name another --workdir or delete it"
+            f"{f'; and {more} more' if more > 0 else ''}); set these keys back, or name a new run "
+            "folder"
         )
 
 

@@ -14,7 +14,7 @@ from hopfield_attn.files import write_json
 from hopfield_attn.train import program, run_folder, step_loop
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.run_files import read_result, read_versions
-from hopfield_attn.train.run_folder import PACKAGES, open_run_folder, versions
+from hopfield_attn.train.run_folder import PACKAGES, holds_run, open_run_folder, versions
 from hopfield_attn.train.tasks.task import run_tokenizer
 
 
@@ -135,10 +135,29 @@ def test_folder_of_another_run_is_refused_and_left_as_it_is(finished, make_confi
 def test_refusal_names_five_differences_and_counts_the_rest(finished, make_config):
     folder, _ = finished
     changes = {f"data.{name}": 99 for name in ("num_pairs", "num_keys", "num_values", "length")}
-    changes |= {"seed": 1, "train.batch_size": 16, "train.log_every": 2, "train.eval_every": 5}
+    changes |= {"seed": 1, "train.batch_size": 16, "train.eval_every": 4}
     with pytest.raises(ValueError, match="and 2 more") as caught:
         open_run_folder(folder, make_config(changes))
     assert str(caught.value).count("asked for") == 5
+
+
+def test_keys_that_change_no_result_may_be_others_when_a_run_goes_on(finished, make_config):
+    folder, _ = finished
+    changes = {
+        "train.log_every": 7,
+        "train.checkpoint_every": 9,
+        "train.keep_checkpoints": 5,
+        "train.energy_every": -1,
+        "train.watchdog_seconds": 60.0,
+        "train.peak_flops": 1e12,
+        "train.tracking": "tensorboard",
+        "data.num_threads": 3,
+        "mesh.fsdp": 1,
+    }
+    assert holds_run(folder, make_config(changes | {"train.eval_every": 5}))
+    with pytest.raises(ValueError, match="set these keys back, or name a new run folder") as caught:
+        holds_run(folder, make_config(changes | {"train.eval_every": 6, "data.length": 9}))
+    assert str(caught.value).count("asked for") == 2
 
 
 def test_key_that_only_one_of_two_configs_has_is_a_difference(finished, make_config):
