@@ -86,7 +86,7 @@ def load_config(spec: str) -> ConfigDict:
     Raises:
       UsageError: there is no such file, or it holds no config.
     """
-    name, _, arg = spec.partition(":")
+    name, arg = _split_spec(spec)
     path = Path(name).expanduser()
     if not path.is_file():
         raise UsageError(f"--config={spec}: there is no file {name!r}")
@@ -99,6 +99,14 @@ def load_config(spec: str) -> ConfigDict:
         is_worded = isinstance(error, (ValueError, UsageError))
         reason = f"{'' if is_worded else f'{type(error).__name__}: '}{error}"
         raise UsageError(f"--config={spec}: {_shortened(reason)}") from None
+
+
+def _split_spec(spec: str) -> tuple[str, str]:
+    """FILE and arg of ``FILE.py:arg``; there may be colons in the path of a file that exists."""
+    ends = [match.start() for match in re.finditer(":", spec)] + [len(spec)]
+    is_file = (end for end in ends if Path(spec[:end]).expanduser().is_file())
+    end = next(is_file, ends[0])
+    return spec[:end], spec[end + 1 :]
 
 
 def load_run_config(workdir: str | None) -> tuple[ConfigDict, Path]:

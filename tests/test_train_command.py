@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from configs.command_line import load_config, load_run_config
 from hopfield_attn.energies.nonlinearities import FAMILIES
 from hopfield_attn.train import main as train_main
 from hopfield_attn.train.interrupt import EXIT_CODE, SIGNALS, Interrupted
@@ -198,6 +200,22 @@ def test_config_of_a_run_folder_is_the_config_of_the_run(command, tmp_path):
     assert (changed.model.step_size, changed.seed, changed.model.gain) == (0.25, 4, 0.5)
     # The last of two files counts.
     assert parse(SYNTHETIC, f"--config={path}").seed == 3
+
+
+@pytest.mark.core
+def test_paths_may_have_a_colon(command, tmp_path, refused):
+    folder = tmp_path / "heads=quadratic:4"
+    folder.mkdir()
+    config = command.parse_arguments(["train.py", SYNTHETIC, "--workdir=x"])[0]
+    (folder / "config.json").write_text(config.to_json())
+    assert load_config(f"{folder}/config.json").to_json() == config.to_json()
+    assert load_run_config(str(folder))[0].to_json() == config.to_json()
+    shutil.copy(REPOSITORY / "configs" / "synthetic.py", folder)
+    for arg, num_steps in (("smoke", 8), ("smoke,task=match2", 8)):
+        assert load_config(f"{folder}/synthetic.py:{arg}").train.num_steps == num_steps
+    assert f"no file {str(tmp_path / 'heads=linear')!r}" in refused(
+        f"--config={tmp_path}/heads=linear:4/config.json"
+    )
 
 
 @pytest.mark.core
