@@ -2,17 +2,24 @@
 
 import contextlib
 import importlib
+import re
+import reprlib
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hopfield_attn.checks import check_choice
+from hopfield_attn.files import write_text
+from hopfield_attn.train.interrupt import EXIT_CODE, Interrupted
 
 _LIBRARIES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
 Track = Callable[[int, dict[str, float]], None]
 """(step, values by name) → None."""
+WANDB_ID_FILE = "wandb_id.txt"
+"""In the run folder: the id of its run at Weights & Biases, by which it goes on."""
 
 
 def check_tracking(name: str) -> None:
@@ -36,7 +43,7 @@ def open_tracker(name: str, workdir: Path, config: Any, *, start_step: int) -> I
       A function to call with (step, values).
 
     Raises:
-      ValueError: for an unknown name.
+      ValueError: for an unknown name, or an id in the folder that is none.
       ModuleNotFoundError: if the extra is not installed.
     """
     check_choice("train.tracking", name, TRACKERS)
@@ -64,13 +71,36 @@ def _tensorboard(workdir: Path, config: Any, start_step: int) -> Iterator[Track]
 
 @contextlib.contextmanager
 def _wandb(workdir: Path, config: Any, start_step: int) -> Iterator[Track]:
+    # Steps that a run makes again have the values that W&B has: it keeps the first.
     run = _import(_LIBRARIES["wandb"]).init(
-        dir=str(workdir), name=workdir.name, config=config.to_dict()
+        id=_wandb_id(workdir),
+        resume="allow",
+        dir=str(workdir),
+        name=workdir.resolve().name,
+        config=config.to_dict(),
     )
+    code = 1
     try:
         yield lambda step, values: run.log(values, step=step)
+        code = 0
+    except Interrupted:
+        code = EXIT_CODE
+        raise
     finally:
-        run.finish()
+        run.finish(exit_code=code)
+
+
+def _wandb_id(workdir: Path) -> str:
+    """What W&B calls the run of this folder: drawn once."""
+    path = workdir / WANDB_ID_FILE
+    if not path.is_file():
+        write_text(path, secrets.token_hex(4))
+    text = path.read_text(encoding="utf-8", errors="replace").strip()
+    if not re.fullmatch("[0-9A-Za-z]{1,64}", text):
+        raise ValueError(
+            f"{path}: must hold an id of 1 to 64 letters and digits; got {reprlib.repr(text)}"
+        )
+    return text
 
 
 TRACKERS: dict[str, Callable[..., contextlib.AbstractContextManager[Track]]] = {
