@@ -108,7 +108,7 @@ def get_defaults() -> config_dict.ConfigDict:
             data=-1,  # split the batch; -1 takes the devices that the others leave
             fsdp=1,  # split the batch, and the parameters and the optimizer state as well
             tensor=1,  # split heads and feed-forward part; divides the heads of every family
-            context=1,  # split sequences; divides data.length
+            context=1,  # split sequences; divides the tokens of a row
         ),
         train=config_dict.create(
             num_steps=1000,

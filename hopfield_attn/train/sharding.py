@@ -77,12 +77,7 @@ def check_layout(config: Any, *, num_devices: int) -> None:
             f"train.batch_size must be a multiple of {rows}, mesh.data × mesh.fsdp × "
             f"train.accumulate; got {config.train.batch_size}"
         )
-    for name in ("length", "length_multiple"):
-        if config.data[name] % sizes[CONTEXT]:
-            raise ValueError(
-                f"data.{name} must be a multiple of mesh.context={sizes[CONTEXT]}; "
-                f"got {config.data[name]}"
-            )
+    _check_rows(config, context=sizes[CONTEXT])
     model = config.model
     if model.mlp_width % sizes[TENSOR]:
         raise ValueError(
@@ -97,6 +92,27 @@ def check_layout(config: Any, *, num_devices: int) -> None:
                     f"mesh.tensor={sizes[TENSOR]} must divide the number of heads of every "
                     f"family; {heads!r} has {count} of {group.family!r}"
                 )
+
+
+def _check_rows(config: Any, *, context: int) -> None:
+    if context == 1:
+        return
+    # The training step of a task needs this module.
+    from hopfield_attn.train.tasks import make_blueprint
+
+    length = make_blueprint(config).rows["tokens"].shape[-1]
+    if length % context:
+        raise ValueError(
+            f"data.length must be a multiple of mesh.context={context}; got {length}"
+            if length == config.data.length
+            else f"the rows of data.task={config.data.task!r} must have a multiple of "
+            f"mesh.context={context} tokens; got {length}"
+        )
+    if config.data.length_multiple % context:
+        raise ValueError(
+            f"data.length_multiple must be a multiple of mesh.context={context}; "
+            f"got {config.data.length_multiple}"
+        )
 
 
 def make_mesh(layout: Mapping[str, int] | None = None) -> Mesh:

@@ -133,12 +133,30 @@ def test_axis_data_takes_the_devices_that_the_others_leave():
 
 
 @pytest.mark.core
+def test_rows_of_a_generated_task_have_their_own_length(make_config):
+    # data.length is not used by them.
+    changes = {"data.task": "match2", "data.num_tokens": 15, "data.length": 20}
+    check_layout(make_config(changes | {"mesh.context": 8}), num_devices=8)
+
+
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"train.batch_size": 12}, r"train.batch_size must be a multiple of 8, .*; got 12"),
         ({"train.accumulate": 3}, r"train.batch_size must be a multiple of 24, .*; got 16"),
-        ({"mesh.context": 8, "data.length": 20}, r"multiple of mesh.context=8; got 20"),
+        (
+            {"mesh.context": 8, "task": "mlm", "data.length": 20},
+            r"data.length must be a multiple of mesh.context=8; got 20",
+        ),
+        (
+            {"mesh.context": 8, "data.task": "match2", "data.num_tokens": 8},
+            r"the rows of data.task='match2' must have a multiple of mesh.context=8 .*; got 9",
+        ),
+        (
+            {"mesh.context": 8, "task": "glue", "data.task": "rte", "data.length_multiple": 4},
+            r"data.length_multiple must be a multiple of mesh.context=8; got 4",
+        ),
         ({"mesh.tensor": 8}, r"mesh.tensor=8 must divide .* 'identity:1,quadratic:1' has 1 of"),
         ({"mesh.tensor": 8, "model.mlp_width": 20}, r"model.mlp_width must be .* got 20"),
     ],
