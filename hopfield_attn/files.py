@@ -9,7 +9,21 @@ from pathlib import Path
 from typing import Any
 
 _MAX_DEPTH = 32
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some editors put before UTF-8; no part of the text."""
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, line ends as they are, without a byte order mark.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: ``FILE: not UTF-8 at byte NUMBER``, counted from 0 over the whole file.
+    """
+    try:
+        return path.read_bytes().decode("utf-8").removeprefix(BYTE_ORDER_MARK.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start} ({error.reason})") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -91,7 +105,7 @@ def parse_object(content: bytes) -> dict[str, Any]:
       {'idx': 0}
     """
     try:
-        text = content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
+        text = content.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
         value = json.loads(text, parse_constant=_parse_constant)
     except UnicodeDecodeError as error:
         raise ValueError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hopfield_attn.data.embedded import embedded_documents
+from hopfield_attn.files import read_text
 
 EMBEDDED = "embedded"
 DOCUMENT_CHARACTERS = 2000
@@ -149,21 +150,13 @@ def _file_documents(path: Path, by_line: bool) -> list[str]:
         raise FileNotFoundError(
             f"{path}: no such text file or folder (or use the source {EMBEDDED!r})"
         )
-    text = _read_text(path)
+    # Universal newlines, without the decoder of open(), whose offsets count from a buffer.
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
     lines = (" ".join(line.split()) for line in text.split("\n"))
     documents = [line for line in lines if line] if by_line else list(_merge_paragraphs(text))
     if not documents:
         raise ValueError(f"{path}: the file holds no text")
     return documents
-
-
-def _read_text(path: Path) -> str:
-    try:
-        # Universal newlines, without the decoder of open(), whose offsets count from a buffer.
-        text = path.read_bytes().decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start} ({error.reason})") from error
-    return text.removeprefix("\ufeff")
 
 
 def _merge_paragraphs(text: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from hopfield_attn.data.folders import find_file
 from hopfield_attn.data.glue_encoding import encode_examples
 from hopfield_attn.data.glue_tasks import GLUE_TASKS, Example, GlueTask, find_task
 from hopfield_attn.data.json_fields import column_name
+from hopfield_attn.files import BYTE_ORDER_MARK
 
 __all__ = [
     "GLUE_TASKS",
@@ -21,8 +22,6 @@ __all__ = [
     "find_task",
     "read_glue",
 ]
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_glue(
@@ -87,7 +86,7 @@ def _read_rows(path: Path, spec: GlueTask, *, labelled: bool) -> Iterator[Exampl
     with path.open("rb") as file:
         if not file.read(1):
             raise ValueError(f"{path}:1 column {spec.sentence1}: the file is empty")
-        has_mark = file.seek(0) == 0 and file.read(3) == _BYTE_ORDER_MARK
+        has_mark = file.seek(0) == 0 and file.read(3) == BYTE_ORDER_MARK
         file.seek(3 if has_mark else 0)
         has_header = spec.columns is None or not labelled
         columns = _read_header(file.readline(), path) if has_header else spec.columns

@@ -6,9 +6,7 @@ from typing import TypeVar
 
 from hopfield_attn.checks import check_count
 from hopfield_attn.data.json_fields import JsonObject
-from hopfield_attn.files import parse_object
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+from hopfield_attn.files import BYTE_ORDER_MARK, parse_object
 
 _T = TypeVar("_T")
 
@@ -45,7 +43,7 @@ def read_json_lines(
     with path.open("rb") as file:
         # Only "\n" ends a line: text may hold separators at which str.splitlines cuts.
         for number, line in enumerate(file, start=1):
-            content = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
+            content = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
             if not content.strip():
                 continue
             try:

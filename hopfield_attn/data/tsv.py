@@ -4,9 +4,7 @@ import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hopfield_attn.files import write_text
-
-_BYTE_ORDER_MARK = "\ufeff"
+from hopfield_attn.files import read_text, write_text
 
 
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -31,10 +29,7 @@ def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
       ...     read_table(path)
       (['text', 'label'], [['a "good', 'yes']])
     """
-    try:
-        lines = path.read_bytes().decode("utf-8").removeprefix(_BYTE_ORDER_MARK).split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start} ({error.reason})") from None
+    lines = read_text(path).split("\n")
     header = _fields(lines[0])
     if "" in header or len(set(header)) < len(header):
         raise ValueError(
