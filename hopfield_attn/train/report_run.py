@@ -87,7 +87,10 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _title(run: _Run) -> str:
-    task = run.config["data"]["task"] if run.config["task"] == "glue" else run.config["task"]
+    task, name = run.config["task"], run.config["data"]["task"]
+    if task not in ("mlm", "quality"):  # which are one task each
+        # GLUE, SuperGLUE and SCROLLS share some names; the others are clear without the family.
+        task = f"{task} {name}" if task in ("superglue", "scrolls") else name
     return f"{task}: heads {run.config['model']['heads']}"
 
 

@@ -8,10 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 
+from configs.defaults import get_defaults
 from hopfield_attn.analysis.report.markup import number
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
-from hopfield_attn.train.report_run import write_report
+from hopfield_attn.train.report_run import _Run, _title, write_report
 from hopfield_attn.train.run_files import REPORT_FILE, read_versions
 from hopfield_attn.train.trace_example import example_traces
 from hopfield_attn.train.trace_text import head_trace
@@ -52,6 +53,28 @@ def test_a_head_of_a_run_is_traced_on_any_text(run):
     np.testing.assert_allclose(
         matrices[-1] @ trace.values, trace.found.states[-1], rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("task", "title"),
+    [
+        ("glue", "rte"),
+        ("superglue", "superglue rte"),
+        ("scrolls", "scrolls rte"),
+        ("qa", "rte"),
+        ("synthetic", "rte"),
+        ("mlm", "mlm"),
+        ("quality", "quality"),
+    ],
+)
+def test_the_title_names_the_task_of_the_data(task, title, tmp_path):
+    config = get_defaults()
+    config.update_from_flattened_dict(
+        {"task": task, "data.task": "rte", "model.heads": "cubic"},
+    )
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert _title(_Run(tmp_path)) == f"{title}: heads cubic"
 
 
 def test_the_report_has_every_part(report, run):
