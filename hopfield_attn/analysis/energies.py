@@ -78,11 +78,6 @@ def head_energies(
     return found
 
 
-def largest_drop(found: list[HeadEnergies]) -> HeadEnergies:
-    """The head whose energy falls most from step 0 to step T."""
-    return max(found, key=lambda head: float(head.energies[0] - head.energies[-1]))
-
-
 def as_rows(found: list[HeadEnergies]) -> list[dict[str, Any]]:
     """The same as plain values, for a JSON file."""
     return [

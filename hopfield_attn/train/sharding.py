@@ -151,12 +151,6 @@ def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     return jax.tree.map(lambda array: _put(array, sharding), batch)
 
 
-def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Puts a copy of every array of ``tree`` on every device."""
-    sharding = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: _put(leaf, sharding), tree)
-
-
 def shard_state(tree: PyTree, mesh: Mesh) -> PyTree:
     """Puts parameters, or a state with parameters, on the devices, split by :func:`leaf_spec`."""
     sizes = dict(mesh.shape)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from hopfield_attn.analysis.energies import HeadEnergies, as_rows, head_energies, largest_drop
+from hopfield_attn.analysis.energies import HeadEnergies, as_rows, head_energies
 from hopfield_attn.energies import nonlinearities
 from hopfield_attn.energies.attention import attention_energy
 from hopfield_attn.models.encoder import Encoder
@@ -129,12 +129,6 @@ def test_status_is_the_worst_of_the_examples(batch):
 
 def make_head(*energies):
     return HeadEnergies(0, 1, "quadratic", 0.5, np.array(energies), np.zeros(len(energies)), 0)
-
-
-@pytest.mark.core
-def test_largest_drop_is_from_the_first_step_to_the_last():
-    heads = [make_head(5.0, 1.0, 4.5), make_head(0.0, -1.0, -2.0), make_head(9.0, 9.5, 8.0)]
-    assert largest_drop(heads) is heads[1]
 
 
 @pytest.mark.core

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.sharding import make_mesh, replicate, shard_batch
+from hopfield_attn.train.sharding import make_mesh, shard_batch, shard_state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from hopfield_attn.train.main import run
-from hopfield_attn.train.sharding import make_mesh, replicate, shard_batch
+from hopfield_attn.train.sharding import make_mesh, shard_batch, shard_state
 
 text, workdir = sys.argv[1:]
 config = ConfigDict(json.loads(text))
@@ -35,7 +35,7 @@ facts = {"num_devices": jax.device_count()}
 mesh = make_mesh()
 batch = shard_batch({"x": jax.numpy.arange(16.0).reshape(8, 2)}, mesh)["x"]
 facts["shards"] = [shard.data.tolist() for shard in batch.addressable_shards]
-copied = replicate({"w": jax.numpy.arange(3.0)}, mesh)["w"]
+copied = shard_state({"w": jax.numpy.arange(3.0)}, mesh)["w"]
 facts["copies"] = [shard.data.tolist() for shard in copied.addressable_shards]
 config.train.batch_size = 6
 try:
@@ -100,6 +100,6 @@ def test_batch_is_split_and_a_copied_state_is_whole_everywhere():
     assert mesh.shape == {"data": count, "fsdp": 1, "tensor": 1, "context": 1}
     batch = shard_batch({"x": np.zeros((4 * count, 3), np.float32)}, mesh)
     assert batch["x"].sharding.spec == PartitionSpec(("data", "fsdp"))
-    tree = replicate({"w": np.arange(3)}, mesh)
+    tree = shard_state({"w": np.arange(3)}, mesh)
     assert tree["w"].sharding.is_fully_replicated
     np.testing.assert_array_equal(tree["w"], [0, 1, 2])
