@@ -5,19 +5,24 @@ before the work begins: where a library raises the same kinds of errors later, t
 """
 
 import os
+import runpy
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from configs.command_line import UsageError, in_one_line
 
+ROOT = Path(__file__).resolve().parent.parent
+# By its path: the package that it is in imports JAX, which takes a second.
+INTERRUPT = runpy.run_path(str(ROOT / "hopfield_attn" / "train" / "interrupt.py"))
 FAILED = 1
 WRONG_ARGUMENTS = 2
-STOPPED = os.EX_TEMPFAIL  # 75
+STOPPED: int = INTERRUPT["EXIT_CODE"]  # 75
 GOES_ON = "The same command goes on."
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOP_SIGNALS: tuple[signal.Signals, ...] = INTERRUPT["SIGNALS"]
 
 HELP_OPTIONS = ("--help", "-h", "-help", "--helpfull")
 MISTAKES = (
