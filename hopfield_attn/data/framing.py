@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
+
+from hopfield_attn.data.tokenizer import special_ids
 
 Frame = tuple[list[int], list[int]]
 """The tokens of type 0 and those of type 1, special tokens included."""
@@ -68,6 +72,32 @@ def frame_cut(
         return frame(first[: length - 2], None, ids=ids)
     kept_first, kept_second = truncation(len(first), len(second), budget=length - 3)
     return frame(first[:kept_first], second[:kept_second], ids=ids)
+
+
+def with_frame(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy of a tokenizer that puts the special tokens around texts as :func:`frame` does.
+
+    The frame of a tokenizer that brings one, as a pretrained BERT's does, is left as it is.
+
+    Args:
+      tokenizer: any tokenizer with BERT's special tokens; it is not changed.
+
+    Example:
+      >>> from hopfield_attn.data.tokenizer import train_tokenizer
+      >>> framed = with_frame(train_tokenizer(["one text"], vocab_size=261))
+      >>> encoding = framed.encode("a", "b")
+      >>> encoding.tokens, encoding.type_ids
+      (['[CLS]', 'Ġ', 'a', '[SEP]', 'Ġ', 'b', '[SEP]'], [0, 0, 0, 0, 1, 1, 1])
+    """
+    framed = Tokenizer.from_str(tokenizer.to_str())
+    if framed.post_processor is None:
+        ids = special_ids(framed)
+        framed.post_processor = TemplateProcessing(
+            single="[CLS]:0 $A:0 [SEP]:0",
+            pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+            special_tokens=[(name, ids[name]) for name in ("[CLS]", "[SEP]")],
+        )
+    return framed
 
 
 def pad_frames(frames: Sequence[Frame], *, length: int, pad_id: int) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
 
 from hopfield_attn.checks import printable
+from hopfield_attn.data.framing import with_frame
 from hopfield_attn.data.tokenizer import (
     check_tokenizer,
     load_tokenizer,
@@ -138,9 +139,10 @@ def write_bert_folder(
 
     Args:
       path: made if it is not there.
-      config: for ``config.json``.
+      config: for ``config.json``, with ``max_position_embeddings``.
       tensors: name → array.
-      tokenizer: for ``tokenizer.json``; ``None`` writes none.
+      tokenizer: for ``tokenizer.json``, as :func:`hopfield_attn.data.framing.with_frame` has it;
+        ``None`` writes none.
     """
     folder = Path(path).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,11 +155,21 @@ def write_bert_folder(
     finally:
         partial.unlink(missing_ok=True)
     if tokenizer is not None:
-        save_tokenizer(tokenizer, folder / "tokenizer.json")
-        names = {f"{name[1:-1].lower()}_token": name for name in special_ids(tokenizer)}
-        kind = {"tokenizer_class": "PreTrainedTokenizerFast"}
-        write_json(folder / "tokenizer_config.json", kind | names)
+        save_tokenizer(with_frame(tokenizer), folder / "tokenizer.json")
+        longest = config["max_position_embeddings"]
+        write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, longest))
     write_json(folder / _CONFIG, dict(config))
+
+
+def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
+    """What transformers has to know of a tokenizer beside its ``tokenizer.json``."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        # Without it the token types of a pair are not passed on to the model.
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "model_max_length": max_length,
+        **{f"{name[1:-1].lower()}_token": name for name in special_ids(tokenizer)},
+    }
 
 
 def _read_parts(index: Path) -> list[Path]:
