@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 
 from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.data.batches import EXAMPLE_WEIGHTS, eval_batches
@@ -95,7 +96,8 @@ def fill_masks(run: TrainedRun, text: str, *, num_guesses: int) -> list[list[Gue
 
     Args:
       run: a trained masked-language model.
-      text: one or more ``[MASK]`` among its words, each standing for one token.
+      text: one or more ``[MASK]``, each standing for one token, with the white space before it;
+        what follows without white space goes on with the same word.
       num_guesses: how many tokens for each mask.
 
     Returns:
@@ -124,14 +126,12 @@ def fill_masks(run: TrainedRun, text: str, *, num_guesses: int) -> list[list[Gue
 
 def _masked_row(tokenizer: Tokenizer, text: str, *, length: int) -> Batch:
     """The text as a batch of one row, framed as in training, and the places of its masks."""
-    # White space beside a mask belongs to the token that stands for it.
-    pieces = [piece.strip() for piece in text.split(MASK)]
-    if len(pieces) == 1:
+    if MASK not in text:
         raise ValueError(f"the text must have a {MASK} for each token to guess; got {text!r}")
     special = special_ids(tokenizer)
     ids = [special["[CLS]"]]
     positions = []
-    for piece in encode_texts(tokenizer, pieces):
+    for piece in _encode_around_masks(tokenizer, text):
         ids += piece
         positions.append(len(ids))
         ids.append(special[MASK])
@@ -145,6 +145,25 @@ def _masked_row(tokenizer: Tokenizer, text: str, *, length: int) -> Batch:
     mask = np.arange(length)[None] < len(ids)
     columns = {"tokens": tokens, "mask": mask, "positions": np.array([positions], dtype=np.int32)}
     return {name: jnp.asarray(column) for name, column in columns.items()}
+
+
+def _encode_around_masks(tokenizer: Tokenizer, text: str) -> list[list[int]]:
+    """The ids of the text before, between and after the masks, as where tokens stand for them."""
+    pieces = text.split(MASK)
+    # White space before a mask belongs to the token that stands for it, that behind it to the next.
+    stripped = [piece.strip() for piece in pieces]
+    apart = encode_texts(tokenizer, stripped)
+    joined = encode_texts(_without_prefix_space(tokenizer), stripped)
+    is_apart = [True, *(piece[:1].isspace() for piece in pieces[1:])]
+    return [a if chosen else j for a, j, chosen in zip(apart, joined, is_apart, strict=True)]
+
+
+def _without_prefix_space(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy that takes a text for the rest of a longer one: "." is then no word of its own."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    if isinstance(copy.pre_tokenizer, ByteLevel):
+        copy.pre_tokenizer.add_prefix_space = False
+    return copy
 
 
 def _as_text(tokenizer: Tokenizer, token_id: int) -> str:

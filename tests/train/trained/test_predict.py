@@ -5,11 +5,18 @@ import pytest
 
 from hopfield_attn.data.glue import GLUE_TASKS, Example, read_glue
 from hopfield_attn.data.glue_submission import SUBMISSION_FILES, submission_rows
-from hopfield_attn.data.tokenizer import CLS_ID, MASK_ID, SEP_ID, encode_texts
+from hopfield_attn.data.tokenizer import (
+    CLS_ID,
+    MASK_ID,
+    SEP_ID,
+    encode_texts,
+    encode_with_offsets,
+    train_tokenizer,
+)
 from hopfield_attn.data.tsv import read_table
 from hopfield_attn.train import predict_files
 from hopfield_attn.train.metrics import accuracy, pearson
-from hopfield_attn.train.predict import fill_masks, make_example, predict_examples
+from hopfield_attn.train.predict import _masked_row, fill_masks, make_example, predict_examples
 from hopfield_attn.train.predict_files import predict_table, write_submission
 from hopfield_attn.train.state import ModelDefinition
 from hopfield_attn.train.trained import TrainedRun, load_run
@@ -76,11 +83,27 @@ def test_masks_are_filled_with_what_the_model_finds_likeliest(language_model):
         assert guesses[0].token in (tokenizer.decode([best[0]]), tokenizer.id_to_token(best[0]))
 
 
-def test_white_space_beside_a_mask_changes_nothing(language_model):
+def test_white_space_before_a_mask_belongs_to_its_token(language_model):
     alone = fill_masks(language_model, "[MASK]", num_guesses=1)
     assert fill_masks(language_model, "  [MASK] ", num_guesses=1) == alone
-    joined = fill_masks(language_model, "walk[MASK]sing", num_guesses=3)
-    assert fill_masks(language_model, "walk [MASK]  sing", num_guesses=3) == joined
+    joined = fill_masks(language_model, "walk[MASK] sing", num_guesses=3)
+    assert fill_masks(language_model, "walk  [MASK]  sing", num_guesses=3) == joined
+    # What follows at once is not another word.
+    assert fill_masks(language_model, "walk [MASK]sing", num_guesses=3) != joined
+
+
+@pytest.mark.core
+def test_text_around_a_mask_has_the_tokens_that_it_has_around_a_token():
+    text = "Walking, it's (zesty) rest."
+    tokenizer = train_tokenizer([text] * 2, vocab_size=276)
+    (whole,) = encode_with_offsets(tokenizer, [text])
+    assert len(whole.ids) > 10
+    for k, (start, end) in enumerate(whole.offsets):
+        masked = f"{text[:start]}[MASK]{text[end:]}"
+        row = _masked_row(tokenizer, masked, length=40)
+        found = row["tokens"][row["mask"]].tolist()
+        assert found == [CLS_ID, *whole.ids[:k], MASK_ID, *whole.ids[k + 1 :], SEP_ID], masked
+        assert row["positions"].tolist() == [[k + 1]]
 
 
 def test_text_that_has_no_mask_or_does_not_fit_is_refused(language_model, classifier):
