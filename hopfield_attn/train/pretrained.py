@@ -11,6 +11,7 @@ from hopfield_attn.models.bert_config import bert_sizes, own_options
 from hopfield_attn.models.bert_folder import read_bert_config
 from hopfield_attn.models.pretrained import LoadReport, load_weights
 from hopfield_attn.train.logging import say
+from hopfield_attn.train.pretrained_heads import check_learned_heads
 from hopfield_attn.train.processes import is_writer
 from hopfield_attn.train.state import split_model
 
@@ -25,7 +26,7 @@ def adopt_pretrained(config: Any) -> None:
 
     Raises:
       FileNotFoundError: the folder has no ``config.json``.
-      ValueError: it is not a BERT's.
+      ValueError: it is not a BERT's, or has learned heads that the run would change or leave out.
     """
     path = config.model.pretrained
     if not path:
@@ -37,7 +38,8 @@ def adopt_pretrained(config: Any) -> None:
         )
     found = read_bert_config(path)
     sizes = bert_sizes(found, source=f"model.pretrained={path}")
-    heads = own_options(found, source=f"model.pretrained={path}").get("layer_heads")
+    options = own_options(found, source=f"model.pretrained={path}")
+    heads = options.get("layer_heads")
     if heads and config.model.heads == "identity":
         raise ValueError(
             f"model.pretrained={path} has non-linear heads ({heads}), and "
@@ -54,6 +56,7 @@ def adopt_pretrained(config: Any) -> None:
         norm="post",
         num_positions=max(sizes.max_length, config.data.length),
     )
+    check_learned_heads(config.model, options, path)
 
 
 def start_from_pretrained(model: Any, path: str, workdir: Path, console: Console) -> dict[str, Any]:

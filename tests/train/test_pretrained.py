@@ -150,6 +150,33 @@ def test_heads_of_a_converted_folder_are_not_left_out_silently(config, bert, tmp
         adopt_pretrained(config)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"coupling": "pairwise"}, r"model.coupling is 'pooled' there and 'pairwise' here;"),
+        ({"num_steps": 1}, r"model.num_steps is 3 there and 1 here;"),
+        ({"step_size": 0.1, "gain": 2.0}, r"step_size is None there and 0.1 here; model.gain is"),
+        ({"auto_lam": True}, r"model.lam is 2.0 there and 'auto' here;"),
+        ({"heads": "log_cosh"}, r"the heads of layer 2 are 'quadratic:4' there and 'log_cosh:4'"),
+        ({"head_layers": "1"}, r"the heads of layer 2 are 'quadratic:4' there and 'identity:4'"),
+    ],
+)
+def test_learned_heads_of_a_folder_keep_their_settings(changes, words, config, bert, tmp_path):
+    options = {"heads": "quadratic", "head_layers": "2", "lam": 2.0, "num_steps": 3}
+    for name, alpha in (("fresh", 0.0), ("learned", 0.5)):
+        convert_folder(bert, tmp_path / name, **options, alpha_init=alpha)
+    config.model.update(heads="quadratic:4", head_layers="1-2", lam=2, num_steps=3)
+    config.model.pretrained = str(tmp_path / "learned")
+    # Heads of further layers start at α = 0.
+    adopt_pretrained(config)
+    config.model.update(changes)
+    with pytest.raises(ValueError, match=words):
+        adopt_pretrained(config)
+    # Where nothing has been learned, every setting computes the same.
+    config.model.pretrained = str(tmp_path / "fresh")
+    adopt_pretrained(config)
+
+
 def test_a_folder_that_is_not_there_is_said_before_anything_is_done(config, tmp_path, quiet):
     config.model.pretrained = "BERT"
     with pytest.raises(FileNotFoundError, match="--config.model.pretrained=FOLDER"):
