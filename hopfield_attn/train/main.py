@@ -47,7 +47,7 @@ def run(
         if jax.distributed.is_initialized():
             # None may end alone: what comes before the first step waits for the others there.
             stack.enter_context(InterruptFlag())
-        adopt_pretrained(config)
+        adopt_pretrained(config, workdir)
         check_config(config)
         _open_folder(workdir, config, stack)
         stack.enter_context(ending_together(workdir))

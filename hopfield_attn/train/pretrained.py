@@ -13,23 +13,39 @@ from hopfield_attn.models.pretrained import LoadReport, load_weights
 from hopfield_attn.train.logging import say
 from hopfield_attn.train.pretrained_heads import check_learned_heads
 from hopfield_attn.train.processes import is_writer
+from hopfield_attn.train.run_folder import absolute_path, begun_config, flatten
 from hopfield_attn.train.state import split_model
 
+ADOPTED = (
+    "data.vocab_size",
+    "model.width",
+    "model.num_layers",
+    "model.num_heads",
+    "model.mlp_width",
+    "model.activation",
+    "model.norm_epsilon",
+    "model.norm",
+    "model.num_positions",
+)
+"""Keys of a config that a BERT sets."""
 
-def adopt_pretrained(config: Any) -> None:
+
+def adopt_pretrained(config: Any, workdir: Path | None = None) -> None:
     """Sets the sizes in ``config`` to those of the BERT in ``config.model.pretrained``, if any.
 
-    So the config that is recorded is the one of the model that is trained.
+    So the config that is recorded is the one of the model that is trained. A run that has begun
+    has recorded them, and the BERT need not be there any more.
 
     Args:
       config: a training config; changed in place.
+      workdir: the run folder, if there is one.
 
     Raises:
       FileNotFoundError: the folder has no ``config.json``.
       ValueError: it is not a BERT's, or has learned heads that the run would change or leave out.
     """
     path = config.model.pretrained
-    if not path:
+    if not path or (workdir is not None and _adopt_recorded(config, workdir)):
         return
     if not Path(path).expanduser().is_dir():
         raise FileNotFoundError(
@@ -57,6 +73,17 @@ def adopt_pretrained(config: Any) -> None:
         num_positions=max(sizes.max_length, config.data.length),
     )
     check_learned_heads(config.model, options, path)
+
+
+def _adopt_recorded(config: Any, workdir: Path) -> bool:
+    """Takes the sizes that the run in ``workdir`` started with, if it did from the same BERT."""
+    flat = flatten(begun_config(workdir) or {})
+    path, asked = flat.get("model.pretrained"), absolute_path(config.model.pretrained)
+    if not isinstance(path, str) or absolute_path(path) != asked:
+        return False
+    # One that an older version has not recorded is told when the configs are compared.
+    config.update_from_flattened_dict({key: flat[key] for key in ADOPTED if key in flat})
+    return True
 
 
 def start_from_pretrained(model: Any, path: str, workdir: Path, console: Console) -> dict[str, Any]:

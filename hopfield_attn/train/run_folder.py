@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 import reprlib
 import resource
@@ -55,7 +56,9 @@ def open_run_folder(workdir: Path, config: Any) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "tokenizer.json").unlink(missing_ok=True)
     write_json(workdir / "versions.json", versions())
-    write_json(workdir / "config.json", json.loads(config.to_json()))
+    recorded = json.loads(config.to_json())
+    recorded["model"]["pretrained"] = absolute_path(config.model.pretrained)
+    write_json(workdir / "config.json", recorded)
 
 
 def holds_run(workdir: Path, config: Any) -> bool:
@@ -65,11 +68,22 @@ def holds_run(workdir: Path, config: Any) -> bool:
       ValueError: if it holds a run with another config, and the message names the keys; or a file
         of it cannot be read.
     """
-    path = workdir / "config.json"
-    if not path.is_file() or not _has_steps(workdir):
+    recorded = begun_config(workdir)
+    if recorded is None:
         return False
-    _check_same(read_json(path), json.loads(config.to_json()), workdir)
+    _check_same(recorded, json.loads(config.to_json()), workdir)
     return True
+
+
+def begun_config(workdir: Path) -> dict[str, Any] | None:
+    """The recorded config of a run that has made a step; ``None`` where there is no such run."""
+    path = workdir / "config.json"
+    return read_json(path) if path.is_file() and _has_steps(workdir) else None
+
+
+def absolute_path(path: str) -> str:
+    """A path that is the same from every folder; "" stays none."""
+    return os.path.abspath(Path(path).expanduser()) if path else ""
 
 
 def _record_other_versions(workdir: Path) -> None:
@@ -127,10 +141,7 @@ def _has_steps(workdir: Path) -> bool:
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None:
-    before, after = (
-        {key: value for key, value in flatten(tree).items() if not key.startswith(FREE_KEYS)}
-        for tree in (old, new)
-    )
+    before, after = map(_fixed_values, (old, new))
     changed = [
         f"{column_name(key, inside='')}: {reprlib.repr(before.get(key, 'absent'))} there, "
         f"{reprlib.repr(after.get(key, 'absent'))} asked for"
@@ -145,6 +156,13 @@ def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None
             f"{f'; and {more} more' if more > 0 else ''}); set these keys back, or name a new run "
             "folder"
         )
+
+
+def _fixed_values(tree: dict[str, Any]) -> dict[str, Any]:
+    """The values by dotted key that a run keeps, paths in a form that can be compared."""
+    fixed = {key: value for key, value in flatten(tree).items() if not key.startswith(FREE_KEYS)}
+    path = fixed.get("model.pretrained")
+    return fixed | ({"model.pretrained": absolute_path(path)} if isinstance(path, str) else {})
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Runs that start from a pretrained BERT."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hopfield_attn.models.pretrained import load_pretrained, load_weights
 from hopfield_attn.train import main
 from hopfield_attn.train.export_run import export_run, labels_of
 from hopfield_attn.train.pretrained import adopt_pretrained
+from hopfield_attn.train.run_folder import holds_run
 from hopfield_attn.train.tasks import make_model
 from hopfield_attn.train.trained import load_run
 from tests.models.tiny_bert import CONFIG, write_folder
@@ -133,13 +136,36 @@ def test_alpha_moves_with_a_rate_of_its_own(config, tmp_path, quiet):
     assert all(abs(row["alpha"]) > 1e-5 for row in fast["alpha"])
 
 
-def test_a_run_that_goes_on_does_not_need_the_folder_again(config, tmp_path, quiet):
-    copy = write_folder(tmp_path / "copy")
-    config.model.pretrained = str(copy)
+def test_a_run_that_goes_on_does_not_need_the_folder_again(config, tmp_path, quiet, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "copy")
+    config.model.pretrained = "copy"
+    # As the command line has it every time: with the sizes of the config file.
+    again, elsewhere, other = (config.copy_and_resolve_references() for _ in range(3))
     first = main.run(config, tmp_path / "run", console=quiet)
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert recorded["model"]["pretrained"] == str(tmp_path / "copy")
     (tmp_path / "run" / "result.json").unlink()
-    (copy / "model.safetensors").unlink()
-    assert main.run(config, tmp_path / "run", console=quiet)["evaluations"] == first["evaluations"]
+    shutil.rmtree("copy")
+    assert main.run(again, tmp_path / "run", console=quiet)["evaluations"] == first["evaluations"]
+    # The recorded path names the folder from anywhere, the one that was given does not.
+    monkeypatch.chdir(tmp_path / "run")
+    elsewhere.model.pretrained = recorded["model"]["pretrained"]
+    assert main.run(elsewhere, tmp_path / "run", console=quiet)["evaluations"]
+    with pytest.raises(FileNotFoundError, match="model.pretrained=copy: no such folder"):
+        main.run(other, tmp_path / "run", console=quiet)
+
+
+def test_a_run_is_not_that_of_another_pretrained_folder(config, bert, tmp_path, quiet):
+    other = config.copy_and_resolve_references()
+    main.run(config, tmp_path / "run", console=quiet)
+    other.model.pretrained = str(write_folder(tmp_path / "other"))
+    with pytest.raises(ValueError, match="another config .model.pretrained: "):
+        main.run(other, tmp_path / "run", console=quiet)
+    # Runs of before recorded the path as it was given.
+    path = tmp_path / "run" / "config.json"
+    path.write_text(path.read_text().replace(str(bert), os.path.relpath(bert)))
+    assert holds_run(tmp_path / "run", config)
 
 
 def test_heads_of_a_converted_folder_are_not_left_out_silently(config, bert, tmp_path):
