@@ -25,6 +25,7 @@ from hopfield_attn.models.heads import MaskedLanguageModel
 from hopfield_attn.models.layers import heads_by_layer
 
 _POSITIONS = "embeddings.position_embeddings.weight"
+_TYPES = "embeddings.token_type_embeddings.weight"
 _TIED = {
     "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
@@ -125,7 +126,8 @@ def assign_tensors(model: Model, tensors: Mapping[str, np.ndarray], *, source: s
 
     Everything is checked before anything is set. What BERT does not have (α, splines) and heads on
     top may be missing and stay as they are; a part of the encoder may not. The classifier of
-    another task, with another number of outputs, is left out.
+    another task, with another number of outputs, is left out, and so are token types that the
+    model does not have.
 
     Args:
       model: the model; its parameters are float32.
@@ -152,6 +154,8 @@ def assign_tensors(model: Model, tensors: Mapping[str, np.ndarray], *, source: s
             wrong.append(f"{names[name]} is {array.dtype}, expected {', '.join(DTYPES)}")
         elif name == _POSITIONS and array.shape[1:] == shape[1:]:
             values[name] = _repeat_rows(array, shape[0])
+        elif name == _TYPES and array.shape[1:] == shape[1:] and len(array) > shape[0]:
+            values[name] = array[: shape[0]]
         elif array.shape == shape:
             values[name] = array
         elif not name.startswith(("classifier.", "span_classifier.")):
@@ -195,7 +199,7 @@ def _check_sizes(sizes: BertSizes, tensors: Mapping[str, np.ndarray], *, source:
     expected = {
         "embeddings.word_embeddings.weight": (sizes.vocab_size, width),
         _POSITIONS: (sizes.max_length, width),
-        "embeddings.token_type_embeddings.weight": (sizes.num_types, width),
+        _TYPES: (sizes.num_types, width),
         f"encoder.layer.{last}.attention.self.query.weight": (width, width),
         f"encoder.layer.{last}.intermediate.dense.weight": (sizes.mlp_width, width),
     }

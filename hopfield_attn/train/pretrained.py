@@ -16,6 +16,8 @@ from hopfield_attn.train.processes import is_writer
 from hopfield_attn.train.run_folder import absolute_path, begun_config, flatten
 from hopfield_attn.train.state import split_model
 
+NUM_TYPES = 2
+"""Token types of a run; of a BERT with more the first ones are taken."""
 ADOPTED = (
     "data.vocab_size",
     "model.width",
@@ -42,7 +44,8 @@ def adopt_pretrained(config: Any, workdir: Path | None = None) -> None:
 
     Raises:
       FileNotFoundError: the folder has no ``config.json``.
-      ValueError: it is not a BERT's, or has learned heads that the run would change or leave out.
+      ValueError: it is not a BERT's, has one token type only, or learned heads that the run would
+        change or leave out.
     """
     path = config.model.pretrained
     if not path or (workdir is not None and _adopt_recorded(config, workdir)):
@@ -54,6 +57,11 @@ def adopt_pretrained(config: Any, workdir: Path | None = None) -> None:
         )
     found = read_bert_config(path)
     sizes = bert_sizes(found, source=f"model.pretrained={path}")
+    if sizes.num_types < NUM_TYPES:
+        raise ValueError(
+            f"model.pretrained={path}: type_vocab_size must be at least {NUM_TYPES}, a token type "
+            f"for each text of a pair; got {sizes.num_types}"
+        )
     options = own_options(found, source=f"model.pretrained={path}")
     heads = options.get("layer_heads")
     if heads and config.model.heads == "identity":

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -174,6 +175,25 @@ def test_heads_of_a_converted_folder_are_not_left_out_silently(config, bert, tmp
     config.model.heads = "identity"
     with pytest.raises(ValueError, match="would leave them out; name the heads of this run"):
         adopt_pretrained(config)
+
+
+def test_of_more_than_two_token_types_the_first_two_are_taken(config, tmp_path):
+    folder = write_folder(tmp_path / "types", config=CONFIG | {"type_vocab_size": 16})
+    config.model.pretrained = str(folder)
+    adopt_pretrained(config)
+    model = make_model(config)
+    assert "embeddings.token_type_embeddings.weight" in load_weights(model, folder).loaded
+    tokens, types = jnp.arange(12)[None] + 5, jnp.arange(12)[None] // 6
+    expected = load_pretrained(folder).encoder(tokens, None, types)
+    np.testing.assert_allclose(model.encoder(tokens, None, types), expected, atol=1e-6)
+
+
+def test_a_bert_with_one_token_type_is_refused_before_any_work(config, tmp_path, quiet):
+    folder = write_folder(tmp_path / "types", config=CONFIG | {"type_vocab_size": 1})
+    config.model.pretrained = str(folder)
+    with pytest.raises(ValueError, match="type_vocab_size must be at least 2, .*; got 1"):
+        main.run(config, tmp_path / "run", console=quiet)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
