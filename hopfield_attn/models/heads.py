@@ -43,7 +43,9 @@ class MaskedLanguageModel(nnx.Module):
         states = self.encoder(tokens, mask, rngs=rngs)
         chosen = jnp.take_along_axis(states, positions[:, :, None], axis=1)
         chosen = self.norm(ACTIVATIONS[self.encoder.activation](self.transform(chosen)))
-        return self.encoder.tokens.attend(chosen).astype(jnp.float32) + self.bias[None, None]
+        table = self.encoder.tokens.embedding[...].astype(chosen.dtype)
+        logits = jnp.dot(chosen, table.T, preferred_element_type=jnp.float32)
+        return logits + self.bias[None, None]
 
 
 class Classifier(nnx.Module):
@@ -83,7 +85,7 @@ class Classifier(nnx.Module):
         if pooling == "cls":
             self.pooler = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.dropout = nnx.Dropout(dropout_rate)
-        self.out = nnx.Linear(width, num_outputs, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, num_outputs, dtype=jnp.float32, rngs=rngs)
 
     def __call__(
         self,
@@ -98,7 +100,7 @@ class Classifier(nnx.Module):
         pooled = self._pool(states, mask)
         if rngs is not None:
             pooled = self.dropout(pooled, deterministic=False, rngs=rngs)
-        return self.out(pooled).astype(jnp.float32)
+        return self.out(pooled)
 
     def _pool(self, states: Array, mask: Array | None) -> Array:
         if self.pooling == "cls":

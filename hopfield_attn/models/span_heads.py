@@ -34,10 +34,10 @@ class SpanPairClassifier(nnx.Module):
           dropout_rate: of the three states side by side.
           rngs: source of the initial parameters.
         """
-        width, dtype = encoder.tokens.embedding.shape[1], encoder.tokens.dtype
+        width = encoder.tokens.embedding.shape[1]
         self.encoder = encoder
         self.dropout = nnx.Dropout(dropout_rate)
-        self.out = nnx.Linear(3 * width, num_outputs, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(3 * width, num_outputs, dtype=jnp.float32, rngs=rngs)
 
     def __call__(
         self,
@@ -62,7 +62,7 @@ class SpanPairClassifier(nnx.Module):
         joined = jnp.concatenate([states[:, 0], *means], axis=-1)
         if rngs is not None:
             joined = self.dropout(joined, deterministic=False, rngs=rngs)
-        return self.out(joined).astype(jnp.float32)
+        return self.out(joined)
 
 
 class SpanPredictor(nnx.Module):
@@ -75,9 +75,9 @@ class SpanPredictor(nnx.Module):
 
     def __init__(self, encoder: Encoder, *, rngs: nnx.Rngs):
         """Creates the head's parameters for ``encoder``."""
-        width, dtype = encoder.tokens.embedding.shape[1], encoder.tokens.dtype
+        width = encoder.tokens.embedding.shape[1]
         self.encoder = encoder
-        self.out = nnx.Linear(width, 2, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, 2, dtype=jnp.float32, rngs=rngs)
 
     def __call__(
         self,
@@ -89,7 +89,7 @@ class SpanPredictor(nnx.Module):
     ) -> tuple[Float[Array, "b n"], Float[Array, "b n"]]:
         """Logits of the first and of the last token, float32, −1e9 at padding."""
         states = self.encoder(tokens, mask, token_types, rngs=rngs)
-        logits = self.out(states).astype(jnp.float32)
+        logits = self.out(states)
         if mask is not None:
             logits = jnp.where(mask[:, :, None], logits, _UNLIKELY)
         return logits[:, :, 0], logits[:, :, 1]

@@ -31,10 +31,10 @@ class TokenClassifier(nnx.Module):
           dropout_rate: of the states that are classified.
           rngs: source of the initial parameters.
         """
-        width, dtype = encoder.tokens.embedding.shape[1], encoder.tokens.dtype
+        width = encoder.tokens.embedding.shape[1]
         self.encoder = encoder
         self.dropout = nnx.Dropout(dropout_rate)
-        self.out = nnx.Linear(width, num_outputs, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, num_outputs, dtype=jnp.float32, rngs=rngs)
 
     def __call__(
         self,
@@ -58,4 +58,4 @@ class TokenClassifier(nnx.Module):
         chosen = jnp.take_along_axis(states, positions[:, :, None], axis=1)
         if rngs is not None:
             chosen = self.dropout(chosen, deterministic=False, rngs=rngs)
-        return self.out(chosen).astype(jnp.float32)
+        return self.out(chosen)
