@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from hopfield_attn.data.tokenizer import load_tokenizer
 from hopfield_attn.train.state import ModelDefinition, split_model
 from hopfield_attn.train.tasks import make_model
+from hopfield_attn.train.tasks.task import checked_tokenizer
 from hopfield_attn.train.whole_checkpoint import restore_params
 from hopfield_attn.typing import PyTree
 
@@ -57,10 +58,12 @@ def load_run_tokenizer(config: Any, workdir: Path) -> Tokenizer | None:
 
     Raises:
       FileNotFoundError: the folder has none.
+      ValueError: it has more ids than the model.
     """
     if config.task in TASKS_WITHOUT_TEXT:
         return None
-    return load_tokenizer(tokenizer_folder(workdir) / "tokenizer.json")
+    path = tokenizer_folder(workdir) / "tokenizer.json"
+    return checked_tokenizer(load_tokenizer(path), config, source=path)
 
 
 def tokenizer_folder(workdir: Path) -> Path:

@@ -16,6 +16,7 @@ from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.run_files import read_result, read_versions
 from hopfield_attn.train.run_folder import PACKAGES, holds_run, open_run_folder, versions
 from hopfield_attn.train.tasks.task import run_tokenizer
+from hopfield_attn.train.trained import load_run_tokenizer
 
 
 def contents(folder):
@@ -240,3 +241,22 @@ def test_tokenizer_of_a_run_is_trained_once(tmp_path):
     again = run_tokenizer(["other words altogether"] * 3, config, tmp_path)
     assert again.to_str() == first.to_str()
     assert tokenizers.load_tokenizer(tmp_path / "tokenizer.json").to_str() == first.to_str()
+
+
+def test_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
+    config = get_defaults()
+    config.task, config.data.vocab_size = "glue", 264
+    tokenizer = run_tokenizer(["low lower lowest"] * 3, config, tmp_path)
+    config.data.vocab_size = 263
+    message = "tokenizer.json: the tokenizer has 264 ids, and the model takes data.vocab_size=263"
+    with pytest.raises(ValueError, match=message):
+        run_tokenizer([], config, tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_run_tokenizer(config, tmp_path)
+    # That of a pretrained folder is not even taken into the run.
+    config.model.pretrained = str(tmp_path)
+    with pytest.raises(ValueError, match="has 264 ids"):
+        run_tokenizer([], config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    config.data.vocab_size = 1000
+    assert run_tokenizer([], config, tmp_path / "run").to_str() == tokenizer.to_str()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import nnx
+from tokenizers import Tokenizer
 
 from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.data.source import RandomAccess
@@ -89,20 +90,44 @@ def window_rows(*shape: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
     return token_rows(*shape, length, labels=np.int32) | {"windows": windows}
 
 
-def run_tokenizer(texts: Sequence[str], config: Any, workdir: Path) -> Any:
+def run_tokenizer(texts: Sequence[str], config: Any, workdir: Path) -> Tokenizer:
     """The tokenizer of the run, in its folder: found there, or put there.
 
     Args:
       texts: what it is trained on, if the run does not start from a pretrained BERT.
       config: ``data.vocab_size`` ids are trained, or that of ``model.pretrained`` is taken.
       workdir: the run folder.
+
+    Raises:
+      ValueError: it has more ids than the model.
     """
     path = workdir / "tokenizer.json"
     if path.is_file():
-        return tokenizers.load_tokenizer(path)
+        return checked_tokenizer(tokenizers.load_tokenizer(path), config, source=path)
     if config.model.pretrained:
-        tokenizer = read_bert_tokenizer(config.model.pretrained)
+        folder = config.model.pretrained
+        tokenizer = checked_tokenizer(read_bert_tokenizer(folder), config, source=folder)
     else:
         tokenizer = tokenizers.train_tokenizer(texts, vocab_size=config.data.vocab_size)
     tokenizers.save_tokenizer(tokenizer, path)
+    return tokenizer
+
+
+def checked_tokenizer(tokenizer: Tokenizer, config: Any, *, source: str | Path) -> Tokenizer:
+    """The tokenizer, if the model of ``config`` has a row for each of its ids.
+
+    Args:
+      tokenizer: from a file.
+      config: ``data.vocab_size`` is that of the model.
+      source: the file or folder, for messages.
+
+    Raises:
+      ValueError: it has more ids; a lookup would take the last row for them without a word.
+    """
+    num_ids, vocab_size = tokenizer.get_vocab_size(), config.data.vocab_size
+    if num_ids > vocab_size:
+        raise ValueError(
+            f"{source}: the tokenizer has {num_ids} ids, and the model takes data.vocab_size="
+            f"{vocab_size}; expected a tokenizer of at most as many"
+        )
     return tokenizer
