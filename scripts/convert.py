@@ -8,7 +8,8 @@ BERT is a folder with config.json, model.safetensors and tokenizer.json or vocab
 is executed: no pickle is opened. Every tensor is written bit for bit as it was; a non-linear head
 adds its α, which is 0, so the model computes what it computed. transformers still loads the folder,
 and scripts/train starts from it: --config.model.pretrained=DIR. RUN is a folder of scripts/train,
-of a masked-language model or a classifier; its newest parameters are written.
+of any task but the generated ones, whose heads have no counterpart; its newest parameters are
+written.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments or a folder that is not a BERT, 75 stopped.
 """

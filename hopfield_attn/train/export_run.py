@@ -6,7 +6,7 @@ from typing import Any
 from hopfield_attn.data.glue_tasks import GLUE_TASKS
 from hopfield_attn.data.superglue_tasks import SUPERGLUE_TASKS
 from hopfield_attn.models.export import save_pretrained
-from hopfield_attn.train.trained import load_run
+from hopfield_attn.train.trained import TASKS_WITHOUT_TEXT, load_run
 
 
 def export_run(config: Any, workdir: Path, target: Path) -> int:
@@ -23,10 +23,16 @@ def export_run(config: Any, workdir: Path, target: Path) -> int:
     Raises:
       FileExistsError: the target holds a model already.
       FileNotFoundError: the run has saved nothing.
-      ValueError: for a pre-norm encoder.
+      ValueError: for a run of a generated task, whose head the format does not have, and for a
+        pre-norm encoder.
     """
     if (target / "config.json").exists():
         raise FileExistsError(f"{target}: has a config.json; name a new folder")
+    if config.task in TASKS_WITHOUT_TEXT:
+        raise ValueError(
+            f"{workdir}: the head of a generated task, which classifies single tokens, has no "
+            f"counterpart in the format of BERT; expected a run of text, got task {config.task!r}"
+        )
     run = load_run(config, workdir)
     save_pretrained(
         run.definition.bind(run.params),

@@ -1,6 +1,7 @@
 """A trained run as a folder for transformers."""
 
 import numpy as np
+import pytest
 
 from hopfield_attn.data.glue_encoding import encode_examples
 from hopfield_attn.data.glue_tasks import Example
@@ -17,3 +18,9 @@ def test_the_exported_tokenizer_frames_pairs_as_the_run_was_trained(stsb, tmp_pa
     assert np.all(row["mask"])
     assert encoding.ids == row["tokens"].tolist()
     assert encoding.type_ids == row["token_types"].tolist()
+
+
+def test_a_run_of_a_generated_task_is_not_exported_without_its_head(recall, tmp_path):
+    with pytest.raises(ValueError, match="the head of a generated task.* has no counterpart"):
+        export_run(recall.config, recall.folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
