@@ -77,7 +77,7 @@ def write_submission(run: TrainedRun, folder: Path) -> dict[Path, int]:
     data.max_bad_rows = 0
     splits = SUBMISSION_FILES[data.task]
     examples = {name: read_split(data, split)[0] for split, name in splits.items()}
-    diagnostic = Path(data.dir) / DIAGNOSTIC_SOURCE
+    diagnostic = Path(data.dir).expanduser() / DIAGNOSTIC_SOURCE
     if data.task == "mnli" and diagnostic.is_file():
         examples[DIAGNOSTIC_FILE] = _examples_of(task, *read_table(diagnostic), diagnostic)
     folder.mkdir(parents=True, exist_ok=True)

@@ -208,6 +208,10 @@ def test_submission_of_mnli_is_two_files_and_one_of_the_diagnostic_set(
         ["index", "prediction"],
         [["0", "neutral"], ["1", "entailment"]],
     )
+    # Also where the folder is written as in a shell.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config.data.dir = "~"
+    assert write_submission(run, tmp_path / "home")[tmp_path / "home" / "AX.tsv"] == 2
 
 
 @pytest.mark.core
