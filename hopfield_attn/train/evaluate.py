@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from hopfield_attn.data.batches import EXAMPLE_WEIGHTS, eval_batches
+from hopfield_attn.data.source import RandomAccess
 from hopfield_attn.train.tasks import Task
+from hopfield_attn.train.tasks.task import Outputs
 from hopfield_attn.typing import PyTree
 
 ENCODER_ROWS = ("tokens", "mask", "token_types", "windows")
@@ -37,9 +39,42 @@ def evaluate(
     Returns:
       Metric name → value.
     """
+    outputs = predict_rows(
+        task.evaluation_sets[name],
+        params,
+        predict_step,
+        batch_size=batch_size,
+        say=lambda line: say(f"{name}: {line}"),
+        after_batch=after_batch,
+    )
+    return task.score_fn(outputs)
+
+
+def predict_rows(
+    rows: RandomAccess[Any],
+    params: PyTree,
+    predict_step: Callable[[PyTree, Any], dict[str, Any]],
+    *,
+    batch_size: int,
+    say: Callable[[str], None] = print,
+    after_batch: Callable[[], None] = lambda: None,
+) -> Outputs:
+    """What the model says of all rows, and their other columns, in their order.
+
+    Args:
+      rows: at least one.
+      params: as for :func:`evaluate`, and the rest too.
+      predict_step: the same.
+      batch_size: the same.
+      say: the same.
+      after_batch: the same.
+
+    Returns:
+      Name → array with an entry a row.
+    """
     columns: dict[str, list[np.ndarray]] = {}
-    examples, num_bad = task.evaluation_sets[name], 0
-    for batch in eval_batches(examples, batch_size=batch_size):
+    num_bad = 0
+    for batch in eval_batches(rows, batch_size=batch_size):
         kept = batch.pop(EXAMPLE_WEIGHTS) > 0
         outputs = {
             key: np.asarray(value)[kept] for key, value in predict_step(params, batch).items()
@@ -50,8 +85,8 @@ def evaluate(
             columns.setdefault(key, []).append(value)
         after_batch()
     if num_bad:
-        say(f"{name}: the model's outputs are not finite for {num_bad} of {len(examples)} examples")
-    return task.score_fn({key: np.concatenate(parts) for key, parts in columns.items()})
+        say(f"the model's outputs are not finite for {num_bad} of {len(rows)} examples")
+    return {key: np.concatenate(parts) for key, parts in columns.items()}
 
 
 def _num_not_finite(outputs: Mapping[str, np.ndarray]) -> int:

@@ -11,10 +11,10 @@ from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from hopfield_attn.checks import check_choice, check_count
-from hopfield_attn.data.batches import EXAMPLE_WEIGHTS, eval_batches
 from hopfield_attn.data.glue_encoding import encode_examples
 from hopfield_attn.data.glue_tasks import Example, GlueTask, find_task
 from hopfield_attn.data.tokenizer import encode_texts, special_ids
+from hopfield_attn.train.evaluate import predict_rows
 from hopfield_attn.train.step import Batch, make_predict_step
 from hopfield_attn.train.trained import TrainedRun
 from hopfield_attn.typing import Array
@@ -83,12 +83,8 @@ def predict_examples(run: TrainedRun, examples: Sequence[Example]) -> Float[np.n
         return {"outputs": logits if is_score else jax.nn.softmax(logits)}
 
     predict_step = make_predict_step(run.definition, outputs_of)
-    parts = []
-    for batch in eval_batches(rows, batch_size=run.config.train.eval_batch_size):
-        kept = batch.pop(EXAMPLE_WEIGHTS) > 0
-        columns = {name: jnp.asarray(column) for name, column in batch.items()}
-        parts.append(np.asarray(predict_step(run.params, columns)["outputs"])[kept])
-    return np.concatenate(parts)
+    batch_size = run.config.train.eval_batch_size
+    return predict_rows(rows, run.params, predict_step, batch_size=batch_size)["outputs"]
 
 
 def fill_masks(run: TrainedRun, text: str, *, num_guesses: int) -> list[list[Guess]]:
