@@ -13,6 +13,7 @@ from hopfield_attn.files import without_nonfinite, write_json
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.models.registry import num_parameters
 from hopfield_attn.train.checkpoint import Checkpoints
+from hopfield_attn.train.config_checks import check_train_config
 from hopfield_attn.train.interrupt import InterruptFlag
 from hopfield_attn.train.logging import Reporter
 from hopfield_attn.train.optimizer import make_optimizer
@@ -58,8 +59,8 @@ def train(
     """Trains the model of ``config`` on ``task``, from the start or from where the run was stopped.
 
     Args:
-      config: a training config that :func:`hopfield_attn.train.config_checks.check_config` has
-        seen.
+      config: a training config; :func:`hopfield_attn.train.config_checks.check_config` sees more
+        mistakes, before data is read.
       workdir: run folder, opened by :func:`hopfield_attn.train.run_folder.open_run_folder`.
       task: data, loss and evaluation.
       title: name shown beside the progress bar.
@@ -71,8 +72,9 @@ def train(
       FloatingPointError: if the loss or the gradient was not finite for
         ``train.max_skipped_steps`` steps in a row; the state before them is saved.
       CheckpointError: if the last save failed, or every checkpoint is damaged.
-      ValueError: if the checkpoints are those of another model.
+      ValueError: if a count cannot be, or the checkpoints are those of another model.
     """
+    check_train_config(config)
     model = task.blueprint.make_model(config.model.to_dict(), config.seed)
     definition, params = split_model(model)
     optimizer = make_optimizer(config.optimizer.to_dict(), num_steps=config.train.num_steps)
