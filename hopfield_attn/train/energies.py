@@ -93,13 +93,26 @@ def energy_batch(
     limit = max_sequences(length, num_heads=num_heads)
     num_sequences = round_up(min(batch_size * an_example, limit), mesh)
     batch = next(eval_batches(examples, batch_size=-(-num_sequences // an_example)))
-    rows = {
-        name: batch[name].reshape(-1, length)[:num_sequences]
+    rows = encoder_rows(batch, num_sequences)
+    is_example = np.repeat(batch[EXAMPLE_WEIGHTS] > 0, an_example)[:num_sequences]
+    return rows, rows["mask"].any(axis=-1) & is_example
+
+
+def encoder_rows(batch: Mapping[str, np.ndarray], num_sequences: int) -> dict[str, np.ndarray]:
+    """What the encoder reads of the first sequences of a batch, one row each.
+
+    Args:
+      batch: columns (examples, …, n): an example may have a sequence a choice and a window.
+      num_sequences: how many, at most.
+
+    Returns:
+      The rows (sequences, n) by name.
+    """
+    return {
+        name: batch[name].reshape(-1, batch[name].shape[-1])[:num_sequences]
         for name in ENCODER_INPUTS
         if name in batch
     }
-    is_example = np.repeat(batch[EXAMPLE_WEIGHTS] > 0, an_example)[:num_sequences]
-    return rows, rows["mask"].any(axis=-1) & is_example
 
 
 def max_sequences(length: int, *, num_heads: int) -> int:

@@ -100,10 +100,11 @@ class StepLoop:
                 self.state, metrics = advance(self.state, batch)
                 self.interrupt.nothing_to_lose = False
                 meter.record(done, metrics, work_of(batch))
-                if self._is_measured(done):
+                is_measured = self._is_measured(done)
+                if is_measured:
                     meter.write_newest()
                 self._keep_or_stop(done, meter)
-                if self._is_measured(done):
+                if is_measured:
                     measure(done)
                 if is_evaluated(done, self.config):
                     evaluate(done)
