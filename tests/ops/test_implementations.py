@@ -399,3 +399,79 @@ def test_linear_heads_store_their_weights_only_where_there_is_room(monkeypatch):
     assert temporaries_of_large_heads(None, derivative, linear) > 1
     monkeypatch.setattr(cost_model, "MAX_KEPT_CELLS", 8 * 512 * 512)
     assert temporaries_of_large_heads(None, derivative, linear) < 0.5
+
+
+on_accelerator = pytest.mark.skipif(
+    jax.default_backend() == "cpu", reason="no accelerator: JAX_PLATFORMS=cuda,cpu, or tpu,cpu"
+)
+LONG_SHAPES = ((2, 100, 130, 2, 24, 40), (1, 257, 257, 3, 64, 64))
+"""Several blocks of a kernel, none full; and heads as wide as BERT's."""
+
+
+def on_the_cpu(shape, name, **options):
+    """A problem in float64 on the CPU, and what autodiff finds there."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        given = problem(shape, 1, name)
+        return given, value_and_gradients(*given, **options, implementation="autodiff")
+
+
+def rounded(tree, dtype):
+    """The tree on the default device, its numbers in ``dtype``."""
+    return jax.tree.map(
+        lambda a: jnp.asarray(np.asarray(a), dtype if a.dtype.kind == "f" else a.dtype), tree
+    )
+
+
+@on_accelerator
+@pytest.mark.parametrize("shape", LONG_SHAPES)
+@pytest.mark.parametrize("name", ["quadratic", "log_cosh"])
+@pytest.mark.parametrize("implementation,coupling", [("autodiff", "pooled"), *CASES])
+def test_an_accelerator_in_float32_computes_what_a_cpu_does(implementation, coupling, name, shape):
+    options = {"coupling": coupling, "num_steps": 3}
+    given, expected = on_the_cpu(shape, name, **options)
+    with jax.default_matmul_precision("highest"):
+        got = value_and_gradients(
+            *rounded(given, jnp.float32), **options, implementation=implementation
+        )
+    assert_same(got, expected, tolerance=2e-5)
+
+
+@on_accelerator
+@pytest.mark.parametrize("implementation", ["primal", "blockwise", "kernels"])
+@pytest.mark.parametrize("coupling", ["pairwise", "elementwise"])
+def test_an_accelerator_is_causal_as_a_cpu_is(implementation, coupling):
+    options = {"coupling": coupling, "num_steps": 2, "is_causal": True}
+    given, expected = on_the_cpu(LONG_SHAPES[1], "quadratic", **options)
+    with jax.default_matmul_precision("highest"):
+        got = value_and_gradients(
+            *rounded(given, jnp.float32), **options, implementation=implementation
+        )
+    assert_same(got, expected, tolerance=2e-5)
+
+
+@on_accelerator
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_fused_attention_of_an_accelerator_is_attention_with_the_library_masks(dtype, is_causal):
+    b, n, h, d = 2, 130, 2, 64
+    rng = np.random.default_rng(0)
+    q, k, v, bar = (
+        np.asarray(rng.normal(size=(b, n, h, d)), dtype).astype(float) for _ in range(4)
+    )
+    masks = {
+        "query_mask": rng.random((b, n)) < 0.8,
+        # The second example has no key.
+        "key_mask": (rng.random((b, n)) < 0.7) & np.array([[True], [False]]),
+    }
+
+    def loss(q, k, v, masks):
+        x = standard.standard_attention(q, k, v, **masks, is_causal=is_causal)
+        return jnp.sum(x.astype(float) * bar), x
+
+    found = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
+    with jax.default_device(jax.devices("cpu")[0]):
+        (_, expected), expected_bars = found(q, k, v, masks)
+    (_, got), bars = found(*(jnp.asarray(a, dtype) for a in (q, k, v)), masks)
+    assert got.dtype == dtype
+    as_numbers = lambda tree: jax.tree.map(lambda a: np.asarray(a).astype(float), tree)  # noqa: E731
+    assert_same(as_numbers((got, bars)), as_numbers((expected, expected_bars)), tolerance=2e-2)
