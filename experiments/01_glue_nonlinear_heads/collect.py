@@ -94,6 +94,11 @@ class Difference(NamedTuple):
     num: int
     p: float
 
+    @property
+    def places(self) -> int:
+        """Decimals that show the error."""
+        return 4 if not 0 < self.error < 5e-5 else 5
+
 
 def difference(arm: dict[int, dict], linear: dict[int, dict]) -> Difference:
     """Over the seeds that both have."""
@@ -117,7 +122,8 @@ def task_table(task: str, arms: dict[str, dict[int, dict]]) -> str:
     differences = {a: difference(arms[a], linear) for a in ARMS[1:] if a in arms}
     counted = counting(differences)
     lines = [
-        f"**{subject.title}**, dev {subject.metric} (frozen: {frozen_figures()[task]:.3f})",
+        f"**{subject.title}**, dev {subject.metric} (frozen: {frozen_figures()[task]:.3f}), "
+        f"run on {devices_of(arms)}",
         "",
         "| heads of layers 3–6 | seeds | value | difference, paired | p | counts "
         "| α, mean (least … greatest) |",
@@ -132,13 +138,21 @@ def task_table(task: str, arms: dict[str, dict[int, dict]]) -> str:
         else:
             d = differences[arm]
             cells += [
-                f"{d.mean:+.4f} ± {d.error:.4f}" if d.num > 1 else f"{d.mean:+.4f}",
-                f"{d.p:.2f}" if d.num > 1 else "–",
+                f"{d.mean:+.{d.places}f} ± {d.error:.{d.places}f}"
+                if d.num > 1
+                else f"{d.mean:+.4f}",
+                (f"{d.p:.2f}" if d.p >= 0.01 else f"{d.p:.1g}") if d.num > 1 else "–",
                 "yes" if arm in counted else "no",
                 alphas([head["alpha"] for run in runs.values() for head in run["alpha"]]),
             ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def devices_of(arms: dict[str, dict[int, dict]]) -> str:
+    """What the runs of a task were made on, with the versions of jax."""
+    versions = [run["versions"] for runs in arms.values() for run in runs.values()]
+    return " and ".join(sorted({f"{', '.join(v['devices'])}, jax {v['jax']}" for v in versions}))
 
 
 def alphas(values: list[float]) -> str:

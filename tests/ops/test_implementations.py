@@ -423,6 +423,7 @@ def rounded(tree, dtype):
 
 
 @on_accelerator
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
 @pytest.mark.parametrize("shape", LONG_SHAPES)
 @pytest.mark.parametrize("name", ["quadratic", "log_cosh"])
 @pytest.mark.parametrize("implementation,coupling", [("autodiff", "pooled"), *CASES])
@@ -437,6 +438,7 @@ def test_an_accelerator_in_float32_computes_what_a_cpu_does(implementation, coup
 
 
 @on_accelerator
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
 @pytest.mark.parametrize("implementation", ["primal", "blockwise", "kernels"])
 @pytest.mark.parametrize("coupling", ["pairwise", "elementwise"])
 def test_an_accelerator_is_causal_as_a_cpu_is(implementation, coupling):
