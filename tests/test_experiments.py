@@ -74,3 +74,32 @@ def test_a_script_that_collects_wants_folders_that_exist(tmp_path):
 
 def test_the_ledger_is_made_from_the_results():
     subprocess.run([sys.executable, ROOT / "experiments" / "ledger.py", "--check"], check=True)
+
+
+def hold_out(glue, num_rows, target):
+    script = ROOT / "experiments" / "01_glue_nonlinear_heads" / "hold_out.py"
+    command = [sys.executable, script, glue, "RTE", str(num_rows), target]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_held_out_rows_are_taken_from_the_training_split(tmp_path):
+    glue, header = tmp_path / "glue", "index\tsentence1\tsentence2\tlabel"
+    (glue / "RTE").mkdir(parents=True)
+    rows = [f"{i}\tα {i}\tb\tentailment" for i in range(20)]
+    (glue / "RTE" / "train.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+    found = []
+    for name in ("first", "second"):
+        assert hold_out(glue, 5, tmp_path / name).returncode == 0
+        splits = [
+            (tmp_path / name / "RTE" / f"{split}.tsv").read_text(encoding="utf-8").splitlines()
+            for split in ("train", "dev")
+        ]
+        assert [split[0] for split in splits] == [header, header]
+        train, dev = (split[1:] for split in splits)
+        assert (len(train), len(dev)) == (15, 5)
+        # Not the last ones, and each in the order of the file.
+        assert sorted(train + dev, key=rows.index) == rows and dev != rows[-5:]
+        found.append((train, dev))
+    assert found[0] == found[1]
+    assert "expected 1 to 19 rows to hold out; got 20" in hold_out(glue, 20, tmp_path / "x").stderr

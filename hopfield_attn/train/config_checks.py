@@ -8,10 +8,11 @@ from flax import nnx
 from hopfield_attn.checks import check_count
 from hopfield_attn.models.layers import parse_layers
 from hopfield_attn.nn.heads import parse_heads
+from hopfield_attn.ops.partition import BATCH, CONTEXT, TENSOR, num_parts
 from hopfield_attn.train.energies import check_energy_every
 from hopfield_attn.train.optimizer import make_optimizer
-from hopfield_attn.train.sharding import check_layout
-from hopfield_attn.train.tasks import make_model
+from hopfield_attn.train.sharding import layout_sizes
+from hopfield_attn.train.tasks import make_blueprint, make_model
 from hopfield_attn.train.throughput import check_peak_flops
 from hopfield_attn.train.tracking import check_tracking
 
@@ -59,3 +60,53 @@ def check_train_config(config: Any) -> None:
     check_peak_flops(settings.peak_flops)
     for name in ("keep_checkpoints", "max_skipped_steps"):
         check_count(1, **{f"train.{name}": settings[name]})
+
+
+def check_layout(config: Any, *, num_devices: int) -> None:
+    """Raises ``ValueError`` for a config whose sizes do not split over its mesh.
+
+    Args:
+      config: a training config.
+      num_devices: devices there are.
+    """
+    sizes = layout_sizes(config.mesh.to_dict(), num_devices=num_devices)
+    check_count(1, **{"train.accumulate": config.train.accumulate})
+    rows = num_parts(BATCH, sizes) * config.train.accumulate
+    if config.train.batch_size % rows:
+        raise ValueError(
+            f"train.batch_size must be a multiple of {rows}, mesh.data × mesh.fsdp × "
+            f"train.accumulate; got {config.train.batch_size}"
+        )
+    _check_rows(config, context=sizes[CONTEXT])
+    model = config.model
+    if model.mlp_width % sizes[TENSOR]:
+        raise ValueError(
+            f"model.mlp_width must be a multiple of mesh.tensor={sizes[TENSOR]}; "
+            f"got {model.mlp_width}"
+        )
+    for heads in filter(None, (model.heads, config.baseline_heads)):
+        for group in parse_heads(heads, num_heads=model.num_heads):
+            count = group.stop - group.start
+            if count % sizes[TENSOR]:
+                raise ValueError(
+                    f"mesh.tensor={sizes[TENSOR]} must divide the number of heads of every "
+                    f"family; {heads!r} has {count} of {group.family!r}"
+                )
+
+
+def _check_rows(config: Any, *, context: int) -> None:
+    if context == 1:
+        return
+    length = make_blueprint(config).rows["tokens"].shape[-1]
+    if length % context:
+        raise ValueError(
+            f"data.length must be a multiple of mesh.context={context}; got {length}"
+            if length == config.data.length
+            else f"the rows of data.task={config.data.task!r} must have a multiple of "
+            f"mesh.context={context} tokens; got {length}"
+        )
+    if config.data.length_multiple % context:
+        raise ValueError(
+            f"data.length_multiple must be a multiple of mesh.context={context}; "
+            f"got {config.data.length_multiple}"
+        )

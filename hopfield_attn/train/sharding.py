@@ -13,7 +13,6 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hopfield_attn.checks import check_count
-from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.ops.partition import (
     BATCH,
     CONTEXT,
@@ -60,59 +59,6 @@ def layout_sizes(layout: Mapping[str, int], *, num_devices: int) -> dict[str, in
             f"not fit the number of devices, {num_devices}; mesh.data=-1 takes the rest"
         )
     return sizes
-
-
-def check_layout(config: Any, *, num_devices: int) -> None:
-    """Raises ``ValueError`` for a config whose sizes do not split over its mesh.
-
-    Args:
-      config: a training config.
-      num_devices: devices there are.
-    """
-    sizes = layout_sizes(config.mesh.to_dict(), num_devices=num_devices)
-    check_count(1, **{"train.accumulate": config.train.accumulate})
-    rows = num_parts(BATCH, sizes) * config.train.accumulate
-    if config.train.batch_size % rows:
-        raise ValueError(
-            f"train.batch_size must be a multiple of {rows}, mesh.data × mesh.fsdp × "
-            f"train.accumulate; got {config.train.batch_size}"
-        )
-    _check_rows(config, context=sizes[CONTEXT])
-    model = config.model
-    if model.mlp_width % sizes[TENSOR]:
-        raise ValueError(
-            f"model.mlp_width must be a multiple of mesh.tensor={sizes[TENSOR]}; "
-            f"got {model.mlp_width}"
-        )
-    for heads in filter(None, (model.heads, config.baseline_heads)):
-        for group in parse_heads(heads, num_heads=model.num_heads):
-            count = group.stop - group.start
-            if count % sizes[TENSOR]:
-                raise ValueError(
-                    f"mesh.tensor={sizes[TENSOR]} must divide the number of heads of every "
-                    f"family; {heads!r} has {count} of {group.family!r}"
-                )
-
-
-def _check_rows(config: Any, *, context: int) -> None:
-    if context == 1:
-        return
-    # The training step of a task needs this module.
-    from hopfield_attn.train.tasks import make_blueprint
-
-    length = make_blueprint(config).rows["tokens"].shape[-1]
-    if length % context:
-        raise ValueError(
-            f"data.length must be a multiple of mesh.context={context}; got {length}"
-            if length == config.data.length
-            else f"the rows of data.task={config.data.task!r} must have a multiple of "
-            f"mesh.context={context} tokens; got {length}"
-        )
-    if config.data.length_multiple % context:
-        raise ValueError(
-            f"data.length_multiple must be a multiple of mesh.context={context}; "
-            f"got {config.data.length_multiple}"
-        )
 
 
 def make_mesh(layout: Mapping[str, int] | None = None) -> Mesh:

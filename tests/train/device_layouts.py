@@ -15,9 +15,10 @@ import numpy as np
 from configs.defaults import get_defaults
 from hopfield_attn.data.masking import num_masked
 from hopfield_attn.models.registry import make_masked_language_model
+from hopfield_attn.train.config_checks import check_layout
 from hopfield_attn.train.energies import energy_metrics, make_energy_step
 from hopfield_attn.train.optimizer import make_optimizer
-from hopfield_attn.train.sharding import check_layout, first_state, make_mesh, shard_batch
+from hopfield_attn.train.sharding import first_state, make_mesh, shard_batch
 from hopfield_attn.train.state import split_model
 from hopfield_attn.train.step import make_train_step
 from hopfield_attn.train.tasks.masked_lm import mlm_loss, mlm_weight

@@ -16,7 +16,8 @@ from jax.sharding import PartitionSpec
 from jax.tree_util import DictKey
 
 from hopfield_attn.ops.partition import BATCH, constrain
-from hopfield_attn.train.sharding import check_layout, layout_sizes, leaf_spec, make_mesh
+from hopfield_attn.train.config_checks import check_layout
+from hopfield_attn.train.sharding import layout_sizes, leaf_spec, make_mesh
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("device_layouts.py")
