@@ -153,11 +153,15 @@ make_and_install() {
 ensure_environment() {
   check_python
   if are_installed "$@"; then return; fi
+  mkdir -p "$VENV" || fail "no environment can be made in $VENV"
   # Under a lock, so that two commands started at once don't fill the same folder.
   (
     if command -v flock >/dev/null; then flock 9 || true; fi
     are_installed "$@" || make_and_install "$@"
-  ) 9<"$ROOT/pyproject.toml" || exit 1
+  ) 9<"$VENV" || {
+    rmdir "$VENV" 2>/dev/null || true
+    exit 1
+  }
 }
 
 # run_script FILE ARGUMENT...: a Python file beside this one, in the environment, in place of the caller.
