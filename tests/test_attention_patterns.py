@@ -86,7 +86,15 @@ def test_table_has_every_figure_of_a_setting(tmp_path):
     assert cells[5:9] == ["3", "12,800", "40.0", "5.0"]
     assert cells[9:] == ["0.600 ± 0.000", "0.300 ± 0.000", "0.500 ± 0.000"]
     collect.draw({"recall": RUNS}, tmp_path / "accuracy.png")
-    assert matplotlib.image.imread(tmp_path / "accuracy.png").shape[1] > 800
+    assert matplotlib.image.imread(tmp_path / "accuracy.png").shape[1] > 600
+
+
+def test_ledger_names_how_many_settings_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(collect, "HERE", tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "recall.json").write_text(json.dumps(RUNS))
+    # One of one: three differences near 0.03, p below 5 %.
+    assert collect.ledger_row().endswith("linear heads: recall 1 better, 0 worse of 1 (6 runs)")
 
 
 def test_runs_are_added_to_those_collected_before(tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ import statistics
 import sys
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from experiments.curves import at_equal_time, differences
@@ -18,13 +17,18 @@ from experiments.finished_run import merge_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
+from hopfield_attn.train.sweep.summary import mean_and_error
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
 TASKS = ("recall", "induction", "match2", "match3", "retrieval", "brackets")
+COUPLINGS = ("pooled", "pairwise")
+FAMILIES = ("quadratic", "square", "exponential", "log_cosh", "spline")
 LEVEL = 0.9
 NUM_RUNS = len(TASKS) * 31 * 5
 """Tasks × settings × seeds of run.sh."""
+STYLES = {1: ("#0072b2", "o", -0.25), 2: ("#e69f00", "s", 0.0), 4: ("#009e73", "^", 0.25)}
+"""T → colour, marker and offset within a row of the picture."""
 COLUMNS = (
     "heads",
     "n",
@@ -96,13 +100,19 @@ def steps_to_level(run: dict) -> int | None:
     return reached
 
 
+def judge(settings: dict[str, dict[int, dict]]) -> tuple[dict[str, list[float]], dict[str, bool]]:
+    """Setting → its differences to linear heads, and → whether they count by the rule."""
+    linear = settings.get("linear", {})
+    paired = {name: differences(settings[name], linear) for name in settings if name != "linear"}
+    counts = holm([p_value(values) for values in paired.values()])
+    return paired, dict(zip(paired, counts, strict=True))
+
+
 def table(task: str, runs: list[dict]) -> str:
     """One row a setting."""
     settings = by_setting(runs)
     linear = settings.get("linear", {})
-    others = [name for name in settings if name != "linear"]
-    paired = {name: differences(settings[name], linear) for name in others}
-    counts = dict(zip(others, holm([p_value(paired[name]) for name in others]), strict=True))
+    paired, counts = judge(settings)
     lines = [f"**{task}**", "", "| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     for name, group in settings.items():
         cells = setting_cells(list(group.values()), linear)
@@ -148,25 +158,48 @@ def setting_cells(group: list[dict], linear: dict[int, dict]) -> list[str]:
 
 
 def draw(results: dict[str, list[dict]], path: Path) -> None:
-    """Mean validation accuracy over the samples seen, a panel a task, a curve a setting."""
-    figure = Figure(figsize=(13, 7), layout="constrained", dpi=120)
-    panels = figure.subplots(2, 3, sharey=True).ravel()
+    """Paired differences of the test accuracy to linear heads, a panel a task, a row a model."""
+    rows = [f"{family}, {coupling}" for coupling in COUPLINGS for family in FAMILIES]
+    num_columns = min(3, len(results))
+    num_lines = -(-len(results) // num_columns)
+    size = (2.4 + 3.6 * num_columns, 1.0 + 3.6 * num_lines)
+    figure = Figure(figsize=size, layout="constrained", dpi=120)
+    panels = figure.subplots(num_lines, num_columns, sharey=True, squeeze=False).ravel()
     for axes, (task, runs) in zip(panels, results.items(), strict=False):
         settings = by_setting(runs)
-        colors = matplotlib.colormaps["turbo"]([k / len(settings) for k in range(len(settings))])
-        for (name, group), color in zip(settings.items(), colors, strict=True):
-            curves = [dict(run["validation_accuracies"]) for run in group.values()]
-            steps = sorted(set.intersection(*(set(curve) for curve in curves)))
-            samples = [step * runs[0]["batch_size"] for step in steps]
-            means = [statistics.fmean(curve[step] for curve in curves) for step in steps]
-            is_linear = name == "linear"
-            style = {"color": "black", "linewidth": 2, "zorder": 9} if is_linear else {}
-            axes.plot(samples, means, label=name, **({"color": color, "linewidth": 0.8} | style))
-        for value in runs[0]["baselines"].values():
-            axes.axhline(value, color="0.7", linewidth=0.8, linestyle=":")
-        axes.set(title=task, xlabel="samples", ylabel="validation accuracy")
-    handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside right upper", fontsize=6, frameon=False)
+        linear = settings.get("linear", {})
+        for name, group in settings.items():
+            paired = [100 * value for value in differences(group, linear)]
+            if name == "linear" or not paired:
+                continue
+            row, _, steps = name.rpartition(", T = ")
+            color, marker, shift = STYLES[int(steps)]
+            found = mean_and_error(paired)
+            place = rows.index(row) + shift
+            style = {"color": color, "marker": marker, "markersize": 4, "linestyle": "none"}
+            axes.errorbar(
+                found["mean"],
+                place,
+                xerr=found["standard_error"],
+                label=f"T = {steps}",
+                linewidth=1,
+                **style,
+            )
+        axes.axvline(0, color="0.2", linewidth=0.8)
+        accuracy = over_seeds([run["test_accuracy"] for run in linear.values()], digits=3)
+        axes.set(title=f"{task}, linear heads: {accuracy}", xlabel="accuracy × 100, minus linear")
+        axes.title.set_fontsize(10)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(axis="y", color="0.92")
+        axes.set_axisbelow(True)
+    for axes in panels[len(results) :]:
+        axes.set_visible(False)
+    shown = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False
+    )
+    figure.suptitle("Non-linear heads minus linear ones of the same seed; bars: standard errors")
     figure.savefig(path)
 
 
@@ -176,10 +209,26 @@ def tables() -> str:
     num_runs = sum(map(len, results.values()))
     if not num_runs:
         return "Not run yet."
-    parts = [table(task, runs) for task, runs in results.items()]
+    parts = ["![Accuracy of non-linear heads minus that of linear ones](accuracy.png)"]
+    parts += [table(task, runs) for task, runs in results.items()]
     if num_runs < NUM_RUNS:
         parts.insert(0, f"**{num_runs} of {NUM_RUNS} runs are finished.**")
     return "\n\n".join(parts)
+
+
+def ledger_row() -> str:
+    """What was found, in one line of the ledger."""
+    results = read_results()
+    found = []
+    for task, runs in results.items():
+        paired, counts = judge(by_setting(runs))
+        means = [
+            statistics.fmean(paired[name]) for name, is_counted in counts.items() if is_counted
+        ]
+        above = sum(mean > 0 for mean in means)
+        found.append(f"{task} {above} better, {len(means) - above} worse of {len(paired)}")
+    num_runs = sum(map(len, results.values()))
+    return f"settings that differ from linear heads: {'; '.join(found)} ({num_runs} runs)"
 
 
 def draw_results() -> None:
