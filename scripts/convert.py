@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from configs.command_line import UsageError, load_run_config  # noqa: E402
-from scripts.exit_codes import run_command, stop_by_signals  # noqa: E402
+from scripts.exit_codes import OneLineParser, run_command, stop_by_signals  # noqa: E402
 
 
 def number_or_auto(text):
@@ -30,7 +30,7 @@ def number_or_auto(text):
 
 
 def make_parser():
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="scripts/convert",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -4,6 +4,7 @@
 before the work begins: where a library raises the same kinds of errors later, the command failed.
 """
 
+import argparse
 import os
 import runpy
 import signal
@@ -34,6 +35,13 @@ MISTAKES = (
 
 class WorkFailed(Exception):
     """Something went wrong in the work of a command; the arguments were right."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are those of :func:`run_command`, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; {self.prog} --help has the options")
 
 
 @contextmanager

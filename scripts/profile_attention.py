@@ -25,7 +25,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.exit_codes import failing_once_begun, run_command, stop_by_signals  # noqa: E402
+from scripts.exit_codes import (  # noqa: E402
+    OneLineParser,
+    failing_once_begun,
+    run_command,
+    stop_by_signals,
+)
 
 LENGTHS = (128, 256, 512, 1024, 2048)
 STEPS = (1, 2, 3, 4, 7, 8)
@@ -54,7 +59,7 @@ def names(text):
 
 
 def make_parser():
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="scripts/profile",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

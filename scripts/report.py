@@ -36,6 +36,10 @@ def _report(argv: list[str]) -> int:
         raise UsageError(f"unexpected argument {wrong!r}; options look like --compare=DIR,DIR")
     named = [*options.get("compare", "").split(","), *rest[1:]]
     compare = [load_run_config(name)[1] for name in named if name]
+    if options.get("text") and config.task == "synthetic":
+        raise UsageError(
+            "--text is for language; a generated task is shown on an example of its own"
+        )
 
     from hopfield_attn.train.report_run import write_report
 

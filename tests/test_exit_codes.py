@@ -39,6 +39,16 @@ def test_help_of_every_command_has_its_options_and_exit_codes(name, option, caps
 
 
 @pytest.mark.core
+@pytest.mark.parametrize(("name", "option"), [("convert", "--form=x"), ("profile", "--rounds=0")])
+def test_wrong_options_are_told_in_one_line(name, option, capsys):
+    module = load_script(f"scripts/{'profile_attention' if name == 'profile' else name}.py")
+    assert module.main([name, option]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+    assert f"scripts/{name} --help has the options" in errors
+
+
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [

@@ -199,13 +199,17 @@ def ledger_row() -> str:
     known = sum(d.num > 1 for of_task in differences.values() for d in of_task.values())
     counted = sum(len(counting(of_task)) for of_task in differences.values())
     frozen = frozen_figures()
-    better = [
-        TASKS[task].title
+    gains = {
+        task: [run["value"] - frozen[task] for run in arms[LINEAR].values()]
         for task, arms in results.items()
-        if statistics.fmean(r["value"] for r in arms[LINEAR].values()) > frozen[task]
-    ]
+    }
+    above = [task for task, values in gains.items() if statistics.fmean(values) > 0]
+    counting_gains = [TASKS[task].title for task in above if p_value(gains[task]) < 0.05]
     found = f"{counted} of {known} differences to linear heads count" if known else "one seed yet"
-    return f"{found}; fine-tuning beats frozen MiniLM on {', '.join(better)}"
+    return (
+        f"{found}; linear heads, fine-tuned, are above frozen MiniLM on {len(above)} of "
+        f"{len(results)} tasks, which counts on {', '.join(counting_gains)}"
+    )
 
 
 def draw() -> None:

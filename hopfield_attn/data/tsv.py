@@ -8,7 +8,9 @@ from hopfield_attn.files import read_text, write_text
 
 
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
-    r"""Reads the header and the rows; empty lines are left out.
+    r"""Reads the header and the rows; empty lines are left out, but for those of a single column.
+
+    There they are rows with an empty field, unless they end the file.
 
     Args:
       path: a UTF-8 file. Only a line feed ends a row, whatever else a sentence may hold.
@@ -35,10 +37,12 @@ def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
         raise ValueError(
             f"{path}:1 the first line must name the columns, each once; got {reprlib.repr(header)}"
         )
+    while len(lines) > 1 and _fields(lines[-1]) == [""]:
+        lines.pop()
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         fields = _fields(line)
-        if fields == [""]:
+        if fields == [""] and len(header) > 1:
             continue
         if len(fields) != len(header):
             raise ValueError(f"{path}:{number} expected {len(header)} columns, got {len(fields)}")

@@ -61,7 +61,8 @@ def convert_folder(
         if not name.endswith((ALPHA, SPLINE))
     }
     config = {key: value for key, value in folder.config.items() if key != OURS}
-    if added:
-        config[OURS] = head_options(model.encoder)
+    pooling = {k: v for k, v in folder.config.get(OURS, {}).items() if k == "pooling"}
+    if added or pooling:
+        config[OURS] = head_options(model.encoder) | pooling
     write_bert_folder(target, config, kept | added, read_bert_tokenizer(source))
     return model.report

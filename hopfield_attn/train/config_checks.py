@@ -56,6 +56,8 @@ def check_train_config(config: Any) -> None:
     for name in ("num_steps", "batch_size", "eval_batch_size", "log_every", "checkpoint_every"):
         check_count(1, **{f"train.{name}": settings[name]})
     check_count(0, **{"train.eval_every": settings.eval_every, "seed": config.seed})
+    for name in ("max_train_examples", "max_bad_rows"):
+        check_count(0, **{f"data.{name}": config.data[name]})
     check_energy_every(settings)
     check_peak_flops(settings.peak_flops)
     for name in ("keep_checkpoints", "max_skipped_steps"):

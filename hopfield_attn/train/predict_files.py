@@ -36,6 +36,7 @@ def predict_table(run: TrainedRun, source: Path, target: Path) -> int:
     Raises:
       ValueError: a column is missing or in the way, there is no row, or the table is broken.
       FileNotFoundError: ``source`` or the folder of ``target`` does not exist.
+      FileExistsError: ``target`` is a folder.
     """
     task = glue_task_of(run)
     names = task.label_names or ()
@@ -46,6 +47,8 @@ def predict_table(run: TrainedRun, source: Path, target: Path) -> int:
             raise ValueError(f"{source}: the column {name!r} is there already")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"expected the folder {target.parent} for {target.name}")
+    if target.is_dir():
+        raise FileExistsError(f"expected a file for the predictions; {target} is a folder")
     examples = _examples_of(task, columns, rows, source)
     WORK_BEGUN.set()
     filled = []

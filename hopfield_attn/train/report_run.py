@@ -1,5 +1,6 @@
 """The report of a run: one HTML file, from its folder alone."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,8 +141,16 @@ def _curves(runs: dict[str, _Run]) -> Section:
         losses, x_label="update", y_label="training loss (nats)", level=level,
         title="Training loss, as logged",
     )  # fmt: skip
-    lead = "Lower is better" + ("; the batches are the same." if len(runs) > 1 else ".")
+    batches = {json.dumps(_batches_of(run.config), sort_keys=True) for run in runs.values()}
+    are_same = len(runs) > 1 and len(batches) == 1
+    lead = "Lower is better" + ("; the batches are the same." if are_same else ".")
     return Section("Learning curves", lead, chart)
+
+
+def _batches_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What the batches of a run depend on."""
+    data = {name: value for name, value in config["data"].items() if name != "num_threads"}
+    return {"data": data, "seed": config["seed"], "batch_size": config["train"]["batch_size"]}
 
 
 def _alphas(runs: dict[str, _Run]) -> list[Section]:
@@ -156,8 +165,10 @@ def _alphas(runs: dict[str, _Run]) -> list[Section]:
             title = f"{name}: {negative} of {len(values)} non-linear heads have α below 0"
             lead = (
                 "α = 0 is plain attention, where training started unless model.alpha_init says "
-                "otherwise. With α < 0 a quadratic or log cosh head has one well for every λ."
+                "otherwise."
             )
+            if run.config["model"]["coupling"] != "elementwise":
+                lead += " With α < 0 a quadratic or log cosh head has one well for every λ."
             sections.append(Section("Learned α", lead, head_grid(values, title=title)))
     return sections
 

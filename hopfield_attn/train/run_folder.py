@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from hopfield_attn.data.corpus import EMBEDDED
+from hopfield_attn.data.hub import HUB_PREFIX
 from hopfield_attn.data.json_fields import column_name
 from hopfield_attn.files import read_json, write_json
 from hopfield_attn.train.logging import read_metrics
@@ -57,7 +59,9 @@ def open_run_folder(workdir: Path, config: Any) -> None:
     (workdir / "tokenizer.json").unlink(missing_ok=True)
     write_json(workdir / "versions.json", versions())
     recorded = json.loads(config.to_json())
-    recorded["model"]["pretrained"] = absolute_path(config.model.pretrained)
+    for key, make_absolute in PATHS.items():
+        section, _, name = key.partition(".")
+        recorded[section][name] = make_absolute(recorded[section][name])
     write_json(workdir / "config.json", recorded)
 
 
@@ -84,6 +88,25 @@ def begun_config(workdir: Path) -> dict[str, Any] | None:
 def absolute_path(path: str) -> str:
     """A path that is the same from every folder; "" stays none."""
     return os.path.abspath(Path(path).expanduser()) if path else ""
+
+
+def absolute_dir(path: str) -> str:
+    """The same for a folder of data, or a repository of the hub, whose name is kept."""
+    return path if path.startswith(HUB_PREFIX) else absolute_path(path)
+
+
+def absolute_source(paths: str) -> str:
+    """The same for text files and folders joined with ":", the text of the package among them."""
+    entries = paths.split(os.pathsep)
+    return os.pathsep.join(p if p == EMBEDDED else absolute_path(p) for p in entries)
+
+
+PATHS = {
+    "model.pretrained": absolute_path,
+    "data.dir": absolute_dir,
+    "data.source": absolute_source,
+}
+"""Keys that name files: recorded and compared as they are from every folder."""
 
 
 def _record_other_versions(workdir: Path) -> None:
@@ -135,9 +158,10 @@ def peak_memory_mib() -> float:
 
 
 def _has_steps(workdir: Path) -> bool:
-    # Metrics alone don't tell: a run may save before it logs.
+    # Metrics alone don't tell: a run may save before it logs. Of a finished one both may be gone.
     checkpoints = workdir / "checkpoints"
-    return bool(read_metrics(workdir)) or (checkpoints.is_dir() and any(checkpoints.iterdir()))
+    has_saved = checkpoints.is_dir() and any(checkpoints.iterdir())
+    return has_saved or (workdir / "result.json").is_file() or bool(read_metrics(workdir))
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None:
@@ -161,8 +185,8 @@ def _check_same(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None
 def _fixed_values(tree: dict[str, Any]) -> dict[str, Any]:
     """The values by dotted key that a run keeps, paths in a form that can be compared."""
     fixed = {key: value for key, value in flatten(tree).items() if not key.startswith(FREE_KEYS)}
-    path = fixed.get("model.pretrained")
-    return fixed | ({"model.pretrained": absolute_path(path)} if isinstance(path, str) else {})
+    paths = {key: fixed[key] for key in PATHS.keys() & fixed.keys()}
+    return fixed | {key: PATHS[key](p) for key, p in paths.items() if isinstance(p, str)}
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -26,6 +26,12 @@ def test_files_of_other_systems_are_read_too(tmp_path):
     assert read_table(path) == (["a", "b"], [["1", '"x\u2028y']])
 
 
+def test_empty_line_of_a_single_column_is_a_row(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("text\ngood\n\nbad\n\n\n")
+    assert read_table(path) == (["text"], [["good"], [""], ["bad"]])
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -109,6 +109,12 @@ def test_a_converted_folder_brings_its_heads_and_its_alpha(folder, tmp_path):
     np.testing.assert_array_equal(attention.alpha[...], np.full(4, 0.25, np.float32))
     direct = load_pretrained(folder, heads=heads, head_layers="2", **options)
     np.testing.assert_array_equal(outputs(model.encoder), outputs(direct.encoder))
+    # What the heads on top of it average over stays as it was.
+    config = json.loads((tmp_path / "new" / "config.json").read_text())
+    config["hopfield_attn"]["pooling"] = "mean"
+    (tmp_path / "new" / "config.json").write_text(json.dumps(config))
+    convert_folder(tmp_path / "new", tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "config.json").read_text()) == config
     # And back: linear again, the tensors are those of the original.
     convert_folder(tmp_path / "new", tmp_path / "back", heads="identity")
     assert_same_bits(read_bert_folder(tmp_path / "back").tensors, original)

@@ -211,8 +211,8 @@ def test_counts_that_no_run_can_have_are_refused_by_name(key, make_config):
 
 
 @pytest.mark.core
-def test_negative_seed_and_evaluation_interval_are_refused(make_config):
-    for key in ("seed", "train.eval_every"):
+def test_negative_counts_are_refused(make_config):
+    for key in ("seed", "train.eval_every", "data.max_train_examples", "data.max_bad_rows"):
         with pytest.raises(ValueError, match=rf"{key} must be >= 0; got -1"):
             check_train_config(make_config({key: -1}))
 

@@ -96,6 +96,8 @@ def test_a_trained_run_goes_out_as_a_folder_and_in_again(config, tmp_path, quiet
     # Mean pooling is none of BERT's: to transformers this is an encoder.
     assert written["architectures"] == ["BertModel"]
     assert written["hopfield_attn"]["pooling"] == "mean"
+    convert_folder(tmp_path / "out", tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "config.json").read_text()) == written
     assert written["id2label"] == {"0": "negative", "1": "positive"}
     run = load_run(config, tmp_path / "run")
     model = run.definition.bind(run.params)

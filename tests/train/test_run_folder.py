@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import os
+import shutil
 
 import jax
 import numpy as np
@@ -13,7 +15,7 @@ from hopfield_attn.data import tokenizer as tokenizers
 from hopfield_attn.files import write_json
 from hopfield_attn.train import program, run_folder, step_loop
 from hopfield_attn.train.logging import read_metrics
-from hopfield_attn.train.run_files import read_result, read_versions
+from hopfield_attn.train.run_files import read_result, read_run_config, read_versions
 from hopfield_attn.train.run_folder import PACKAGES, holds_run, open_run_folder, versions
 from hopfield_attn.train.tasks.task import run_tokenizer
 from hopfield_attn.train.trained import load_run_tokenizer
@@ -131,6 +133,37 @@ def test_folder_of_another_run_is_refused_and_left_as_it_is(finished, make_confi
     assert str(folder) in message
     assert "\n" not in message
     assert contents(folder) == before
+
+
+def test_folder_with_a_result_alone_is_that_of_its_run(finished, make_config, tmp_path):
+    folder, _ = finished
+    for name in ("config.json", "versions.json", "result.json"):
+        shutil.copy(folder / name, tmp_path / name)
+    assert holds_run(tmp_path, make_config({"train.eval_every": 5}))
+    with pytest.raises(ValueError, match="seed: 0 there, 1 asked for"):
+        open_run_folder(tmp_path, make_config({"train.eval_every": 5, "seed": 1}))
+
+
+def test_files_are_the_same_whatever_the_folder_is_that_they_are_named_from(
+    make_config, tmp_path, monkeypatch
+):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    named = {"data.dir": "../glue", "data.source": "x.txt:embedded:~/y"}
+    open_run_folder(tmp_path / "run", make_config(named))
+    recorded = read_run_config(tmp_path / "run")["data"]
+    assert recorded["dir"] == str(tmp_path / "glue")
+    home = os.path.expanduser("~")
+    assert recorded["source"] == f"{tmp_path}/a/x.txt:embedded:{home}/y"
+    # What has begun is compared.
+    write_json(tmp_path / "run" / "result.json", {})
+    monkeypatch.chdir(tmp_path)
+    assert holds_run(
+        tmp_path / "run",
+        make_config(named | {"data.dir": "glue", "data.source": "a/x.txt:embedded:~/y"}),
+    )
+    with pytest.raises(ValueError, match=r"data.dir: .*glue' there, 'hub:nyu-mll/glue' asked for"):
+        holds_run(tmp_path / "run", make_config(named | {"data.dir": "hub:nyu-mll/glue"}))
 
 
 def test_refusal_names_five_differences_and_counts_the_rest(finished, make_config):

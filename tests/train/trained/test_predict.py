@@ -160,6 +160,8 @@ def test_table_that_cannot_be_predicted_is_refused(text, words, classifier, tmp_
     source.write_text("text\na\n")
     with pytest.raises(FileNotFoundError, match="expected the folder"):
         predict_table(classifier, source, tmp_path / "no" / "out.tsv")
+    with pytest.raises(FileExistsError, match="expected a file for the predictions"):
+        predict_table(classifier, source, tmp_path)
 
 
 def test_submission_has_the_test_split_as_the_leaderboard_wants_it(

@@ -12,7 +12,7 @@ from configs.defaults import get_defaults
 from hopfield_attn.analysis.report.markup import number
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
-from hopfield_attn.train.report_run import _Run, _title, write_report
+from hopfield_attn.train.report_run import _alphas, _curves, _Run, _title, write_report
 from hopfield_attn.train.run_files import REPORT_FILE, read_versions
 from hopfield_attn.train.trace_example import example_traces
 from hopfield_attn.train.trace_text import head_trace
@@ -92,6 +92,32 @@ def test_the_report_has_every_part(report, run):
     assert commit == "not a checkout" or commit[:12] in report
     # The wells of a convex head.
     assert "One well: 100% of 32 starts" in report
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(("changes", "same"), [({}, True), ({"seed": 1}, False)])
+def test_batches_are_the_same_where_seed_and_data_are(changes, same, tmp_path):
+    runs = {}
+    for name, given in (("a", {}), ("b", changes)):
+        config = get_defaults()
+        config.update_from_flattened_dict({"data.num_threads": len(runs), **given})
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(config.to_json())
+        runs[name] = _Run(tmp_path / name)
+    assert ("the batches are the same" in _curves(runs).lead) == same
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(("coupling", "is_said"), [("pooled", True), ("elementwise", False)])
+def test_one_well_is_said_of_the_couplings_that_have_one(coupling, is_said, tmp_path):
+    config = get_defaults()
+    config.model.coupling = coupling
+    (tmp_path / "config.json").write_text(config.to_json())
+    row = {"layer": 0, "head": 0, "family": "log_cosh", "alpha": -0.5}
+    run = _Run(tmp_path)
+    run.result = {"alpha": [row]}
+    (section,) = _alphas({"run": run})
+    assert ("one well for every λ" in section.lead) == is_said
 
 
 def test_the_report_draws_the_energies_of_every_layer(report, run, mlm):
