@@ -68,9 +68,18 @@ def check_at_least(minimum: float, *, exclusive: bool = False, **numbers: Any) -
         if number is None or isinstance(number, jax.core.Tracer):
             continue
         values = np.asarray(number)
+        if not np.issubdtype(values.dtype, np.number) and values.dtype.kind != "V":
+            raise TypeError(f"{name} must be a number; got {reprlib.repr(number)}")
         # NaN fails too: every comparison with NaN is false.
         if not np.all(values > minimum if exclusive else values >= minimum):
             raise ValueError(f"{name} must be {'>' if exclusive else '>='} {minimum}; got {number}")
+
+
+def check_single(**numbers: Any) -> None:
+    """Raises ``ValueError`` for an array of more than one number; ``None`` and a name pass."""
+    for name, number in numbers.items():
+        if number is not None and not isinstance(number, str) and jnp.ndim(number):
+            raise ValueError(f"{name} must be a single number; got shape {jnp.shape(number)}")
 
 
 def check_count(minimum: int, **counts: Any) -> None:

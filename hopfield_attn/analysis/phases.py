@@ -115,12 +115,29 @@ def phase_diagram(
     run: Callable[[Any], Ends] = jax.jit(lambda cells: jax.lax.map(solve, cells, batch_size=16))
     ends = jax.tree.map(np.asarray, run(cells))
     counts = [_count(jax.tree.map(lambda a, k=k: a[k], ends)) for k in range(len(cells[0]))]
-    edge = [
-        float(regime(y, A, nonlinearity=make_nonlinearity(family, float(a)), lam=0.0, **options)
-              .softening_estimate) - 1.0
-        for a in alphas
-    ]  # fmt: skip
+    largest, opposite = _largest_interactions(A, y, coupling)
+    edge = []
+    for alpha in alphas:
+        low, high = map(float, make_nonlinearity(family, float(alpha)).curvature_range)
+        softening = max(0.0, high * largest, -low * opposite)
+        edge.append(float(s) * softening - 1.0)
     return Phases(family, alphas, lams, np.array(counts).reshape(grid[0].shape), np.array(edge))
+
+
+def _largest_interactions(weights: Array, values: Array, coupling: str) -> tuple[float, float]:
+    """λ_max of what F'' = 1 and F'' = −1 take off 1 + λ in the Hessian, by s, in float64.
+
+    Pooled and pairwise heads gain convexity where F'' < 0.
+    """
+    A, y = (np.asarray(array, np.float64) for array in (weights, values))
+    if coupling == "elementwise":
+        attended = A @ y
+        return float(attended.max()), float(-attended.min())
+    if coupling == "pooled":
+        matrices = ((A.T @ A) * (y @ y.T))[None]
+    else:
+        matrices = np.einsum("nm,md,me->nde", A, y, y)
+    return float(np.linalg.eigvalsh(matrices)[:, -1].max()), 0.0
 
 
 def _count(ends: Ends) -> int:

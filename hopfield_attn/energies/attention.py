@@ -15,6 +15,7 @@ from hopfield_attn.checks import (
     check_floating,
     check_rank,
     check_shape,
+    check_single,
 )
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
 from hopfield_attn.typing import Array, Scalar, ScalarLike, State, Values, Weights
@@ -182,5 +183,6 @@ def check_head(y: Any, weights: Any, *, coupling: str, lam: Any, gain: Any, x: A
         if x_width != width:
             raise ValueError(f"x and y must have the same width d_v; got {x_width} and {width}")
     check_shape("weights", weights, (n, m), "n, m")
+    check_single(lam=lam, gain=gain)
     check_at_least(0, lam=lam)
     check_at_least(0, exclusive=True, gain=gain)

@@ -123,7 +123,12 @@ class Nonlinearity:
         """The same F with a leading axis of heads on every parameter, to ``vmap`` over."""
 
         def spread(leaf: Any, shape: tuple[int, ...]) -> Any:
-            return None if leaf is None else jnp.broadcast_to(leaf, (num_heads, *shape))
+            if leaf is None:
+                return None
+            # α = 1 is a number like 1.0; an integer has no derivative.
+            is_floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+            leaf = jnp.asarray(leaf, None if is_floating else float)
+            return jnp.broadcast_to(leaf, (num_heads, *shape))
 
         num_values = () if self.values is None else jnp.shape(self.values)[-1:]
         return dataclasses.replace(

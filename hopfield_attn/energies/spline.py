@@ -47,6 +47,8 @@ class NaturalSpline:
 
     def __post_init__(self) -> None:
         """Checks the knots."""
+        # Hashable, whatever sequence it was.
+        object.__setattr__(self, "knots", tuple(float(knot) for knot in self.knots))
         if len(self.knots) < 3 or not np.all(np.diff(self.knots) > 0):
             raise ValueError(f"knots must be at least three increasing numbers; got {self.knots}")
 

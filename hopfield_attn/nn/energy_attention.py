@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
-from hopfield_attn.checks import check_choice
+from hopfield_attn.checks import check_at_least, check_choice, check_count
 from hopfield_attn.energies.attention import COUPLINGS
 from hopfield_attn.energies.nonlinearities import (
     WITHOUT_ALPHA,
@@ -17,6 +17,7 @@ from hopfield_attn.energies.spline import default_spline_values
 from hopfield_attn.nn.heads import HeadGroup, parse_heads
 from hopfield_attn.ops.arguments import weights_and_values
 from hopfield_attn.ops.autodiff import AttentionDescent
+from hopfield_attn.ops.heads import check_number_or_auto
 from hopfield_attn.ops.nonlinear_attention import (
     IMPLEMENTATIONS,
     attention_descent,
@@ -24,7 +25,8 @@ from hopfield_attn.ops.nonlinear_attention import (
 )
 from hopfield_attn.ops.partition import BATCH, CONTEXT, TENSOR, constrain
 from hopfield_attn.ops.standard import standard_attention
-from hopfield_attn.solvers.gradient_modes import GradientMode
+from hopfield_attn.ops.weights import check_dropout_rate
+from hopfield_attn.solvers.gradient_modes import GradientMode, as_gradient_mode
 from hopfield_attn.typing import Array, Bool, DTypeLike, Float
 
 
@@ -106,14 +108,22 @@ class EnergyAttention(nnx.Module):
           rngs: source of the initial parameters (stream ``params``).
 
         Raises:
-          ValueError: if the width is not divisible, ``heads`` does not fit, or for an unknown
-            coupling or implementation.
+          ValueError: if the width is not divisible, ``heads`` does not fit, for an unknown
+            coupling, implementation or gradient mode, and for numbers out of range.
+          TypeError: for counts that are no integers.
         """
+        check_count(1, width=width, num_heads=num_heads)
         if width % num_heads:
             raise ValueError(f"width must be divisible by num_heads; got {width} and {num_heads}")
         check_choice("coupling", coupling, COUPLINGS)
         if implementation is not None:
             check_choice("implementation", implementation, IMPLEMENTATIONS)
+        check_count(0, num_steps=num_steps)
+        check_number_or_auto(0, lam=lam)
+        check_number_or_auto(0, exclusive=True, step_size=step_size)
+        check_at_least(0, exclusive=True, gain=gain)
+        as_gradient_mode(gradient_mode)
+        check_dropout_rate(dropout_rate)
         self.num_heads = num_heads
         self.heads = heads
         self.groups = parse_heads(heads, num_heads=num_heads)
@@ -245,6 +255,8 @@ class EnergyAttention(nnx.Module):
     def _mask_options(
         self, context: Array | None, mask: Array | None, context_mask: Array | None, causal: bool
     ) -> dict[str, Any]:
+        if context is None and context_mask is not None:
+            raise ValueError("context_mask is of a context, and none was given; mask is of inputs")
         key_mask = mask if context is None else context_mask
         return {"query_mask": mask, "key_mask": key_mask, "is_causal": causal}
 

@@ -11,6 +11,7 @@ from hopfield_attn.checks import (
     check_floating,
     check_rank,
     check_shape,
+    check_single,
 )
 from hopfield_attn.energies.attention import COUPLINGS
 from hopfield_attn.energies.nonlinearities import Nonlinearity
@@ -58,6 +59,7 @@ def check_options(
     check_choice("coupling", coupling, COUPLINGS)
     check_number_or_auto(0, lam=lam)
     check_number_or_auto(0, exclusive=True, step_size=step_size)
+    check_single(gain=gain)
     check_at_least(0, exclusive=True, gain=gain)
     nonlinearity.check_heads(num_heads)
     if is_causal and coupling == "pooled":

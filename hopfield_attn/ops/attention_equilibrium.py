@@ -21,6 +21,7 @@ from hopfield_attn.solvers.equilibrium import (
     Equilibrium,
     equilibrium,
 )
+from hopfield_attn.solvers.norms import residual_norm
 from hopfield_attn.solvers.rules import anderson
 from hopfield_attn.typing import (
     Array,
@@ -96,10 +97,11 @@ def attention_equilibrium(
       is_causal: query i sees keys 0, …, i.
       tolerance: stop at ‖∇E(x)‖ ≤ tolerance · max(1, ‖x‖).
       max_steps: step cap of every head.
-      gradient_mode: "implicit" or "one_step"; "exact" differentiates the linear system.
+      gradient_mode: "implicit", or "one_step", which "exact" does not have.
       method: "gradient" (descent), "anderson" (accelerated), or "exact": for quadratic F and the
         pooled coupling x = A diag(c) y with ((1+λ) I − α s G) c = (1+λ) 1 (M7), by conjugate
-        gradients with matrix-free products. ``None`` is "exact" where it applies, else "gradient".
+        gradients with matrix-free products. ``None`` is "exact" where it applies and the gradient
+        mode is "implicit", else "gradient".
 
     Returns:
       An :class:`AttentionEquilibrium`. A head that does not converge has that as its status; the
@@ -135,7 +137,8 @@ def attention_equilibrium(
     )
     check_count(1, max_steps=max_steps)
     check_at_least(0, exclusive=True, tolerance=tolerance)
-    solve_head = METHODS[_choose_method(method, F, coupling)]
+    check_choice("gradient_mode", gradient_mode, ("implicit", "one_step"))
+    solve_head = METHODS[_choose_method(method, F, coupling, gradient_mode)]
     weights, values = weights_and_values(
         query, key, value, query_mask=query_mask, key_mask=key_mask, is_causal=is_causal
     )
@@ -190,7 +193,7 @@ def _exact(
     )
     x = weights @ (c[:, None] * value)
     energy, grad = jax.value_and_grad(head.energy_fn)(x)
-    residual, size = jnp.linalg.norm(grad), jnp.linalg.norm(x)
+    residual, size = residual_norm(grad), jnp.linalg.norm(x)
     status = jnp.where(residual <= tolerance * jnp.maximum(1.0, size), CONVERGED, STEP_CAP)
     status = jnp.where(is_indefinite, DIVERGED, status)
     return Equilibrium(x, energy, residual, num_steps, status)
@@ -204,15 +207,20 @@ METHODS: dict[str, Callable[..., Equilibrium]] = {
 """Method name → the function that solves one head."""
 
 
-def _choose_method(method: str | None, F: Nonlinearity, coupling: str) -> str:
+def _choose_method(method: str | None, F: Nonlinearity, coupling: str, gradient_mode: str) -> str:
     # By the formula: the name of a user's own F may be anything.
     is_exact = coupling == "pooled" and F.fn in {FORMULAS[name].fn for name in EXACT_FAMILIES}
     if method is None:
-        return "exact" if is_exact else "gradient"
+        return "exact" if is_exact and gradient_mode == "implicit" else "gradient"
     check_choice("method", method, METHODS)
     if method == "exact" and not is_exact:
         raise ValueError(
             "method='exact' solves the pooled coupling of "
             f"{' and '.join(EXACT_FAMILIES)} heads; got coupling={coupling!r} and F {F.name!r}"
+        )
+    if method == "exact" and gradient_mode != "implicit":
+        raise ValueError(
+            "method='exact' is differentiated through its linear system, gradient_mode='implicit'; "
+            f"got gradient_mode={gradient_mode!r}"
         )
     return method

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hopfield_attn.checks import check_at_least
+from hopfield_attn.checks import check_at_least, check_single
 from hopfield_attn.energies.attention import attention_energy
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.energies.regimes import auto_lam, auto_step_size
@@ -161,4 +161,5 @@ def check_number_or_auto(minimum: float, *, exclusive: bool = False, **numbers: 
             if number != AUTO:
                 raise ValueError(f"{name} must be a number or {AUTO!r}; got {number!r}")
         else:
+            check_single(**{name: number})
             check_at_least(minimum, exclusive=exclusive, **{name: number})

@@ -95,7 +95,7 @@ def _pairwise(weights: Array, value: Array, steps: Steps, num_steps: int) -> Arr
     def solve_row(row: Array) -> Array:
         return pairwise_row(row, value, steps, num_steps=num_steps)
 
-    block = max(1, ROW_CELLS // weights.shape[1])
+    block = max(1, ROW_CELLS // max(1, weights.shape[1]))
     if block >= weights.shape[0]:
         return jax.vmap(solve_row)(weights)
     return jax.lax.map(solve_row, weights, batch_size=block)

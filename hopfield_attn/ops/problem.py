@@ -30,8 +30,8 @@ class HeadInputs(NamedTuple):
     """The arrays of one head, or with a leading axis those of many.
 
     Attributes:
-      query: q/√d_k, (n, d_k).
-      key: k, (m, d_k).
+      query: q/√d_k, (n, d_k), zero where it is masked.
+      key: k, (m, d_k), zero where it is masked.
       value: y, (m, d_v), zero where the key is masked.
       nonlinearity: F of this head.
       query_mask: (n,), True for real tokens; ``None``: all are.
@@ -143,13 +143,14 @@ def solve_heads(solve: Callable[[HeadInputs], Any], call: Call, options: Descent
 
 
 def make_inputs(call: Call, *, dropout_rate: float) -> HeadInputs:
-    """Heads first, (b, h, …) in every array, float32 at least, masked values zero."""
+    """Heads first, (b, h, …) in every array, float32 at least, masked rows zero."""
     query, key, value, F, query_mask, key_mask, dropout_key = call
     (b, n, h, width), m = query.shape, key.shape[1]
     dtype = jnp.promote_types(jnp.result_type(query, key), jnp.float32)
     # Scaling q costs n·d, scaling the scores n·m.
     query = query.astype(dtype) * width**-0.5
-    value = zero_masked(value, key_mask)
+    query = zero_masked(query, query_mask)
+    key, value = (zero_masked(array, key_mask) for array in (key, value))
     query, key, value = (
         rearrange(a.astype(dtype), "b n h d -> b h n d") for a in (query, key, value)
     )

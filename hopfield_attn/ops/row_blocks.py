@@ -202,7 +202,7 @@ class _Sweeps(NamedTuple):
     ) -> tuple[Any, Any]:
         """Scans ``block`` (carry, positions, rows of ``arrays``) → (carry, outputs) over all."""
         n = source.query.shape[0]
-        num_blocks = -(-n // block_rows(source))
+        num_blocks = max(1, -(-n // block_rows(source)))
         size = -(-n // num_blocks)
         padding = num_blocks * size - n
 
@@ -240,4 +240,4 @@ def _pull_pairs(
 def block_rows(source: Source) -> int:
     """Rows of a block."""
     n, m = source.query.shape[0], source.key.shape[0]
-    return min(n, max(BLOCK_ROWS, BLOCK_CELLS // m))
+    return max(1, min(n, max(BLOCK_ROWS, BLOCK_CELLS // max(1, m))))

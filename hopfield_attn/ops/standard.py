@@ -15,6 +15,7 @@ from hopfield_attn.ops.platform import target_platform
 from hopfield_attn.ops.pooled import attention
 from hopfield_attn.ops.problem import Call, DescentOptions, HeadInputs, per_head, weights_of
 from hopfield_attn.ops.row_blocks import matrix_free
+from hopfield_attn.ops.weights import zero_masked
 from hopfield_attn.solvers.gradient_modes import as_gradient_mode
 from hopfield_attn.typing import (
     Array,
@@ -167,12 +168,12 @@ def fused_attention(call: Call, *, is_causal: bool, implementation: str) -> Batc
       implementation: "cudnn" or "xla".
     """
     query, key, value, _, query_mask, key_mask, _ = call
-    mask, sees = None, None
+    query, mask, sees = zero_masked(query, query_mask), None, None
     if key_mask is not None:
         # Whole, as cuDNN broadcasts no queries.
         shape = (len(key_mask), 1, query.shape[1], key.shape[1])
         mask = jnp.broadcast_to(key_mask[:, None, None, :], shape)
-        value = jnp.where(key_mask[:, :, None, None], value, 0)
+        key, value = (zero_masked(array, key_mask) for array in (key, value))
         sees = jnp.any(key_mask, axis=1, keepdims=True)
         if is_causal:
             first = jnp.argmax(key_mask, axis=1, keepdims=True)

@@ -9,7 +9,6 @@ from hopfield_attn.typing import (
     Array,
     BatchedKey,
     BatchedQuery,
-    BatchedValue,
     BatchedWeights,
     Bool,
     Float,
@@ -52,6 +51,7 @@ def attention_weights(
     dtype = jnp.promote_types(jnp.result_type(query, key), jnp.float32)
     # Scaling q costs n·d, scaling the scores n·m.
     query, key = query.astype(dtype) * query.shape[-1] ** -0.5, key.astype(dtype)
+    query, key = zero_masked(query, query_mask), zero_masked(key, key_mask)
 
     def one(query: Array, key: Array, query_mask: Array | None, key_mask: Array | None) -> Array:
         masks = {"query_mask": query_mask, "key_mask": key_mask}
@@ -77,14 +77,22 @@ def head_weights(
     return jax.nn.softmax(logits, axis=-1, where=mask)
 
 
-def zero_masked(value: BatchedValue, key_mask: KeyMask | None) -> BatchedValue:
-    """The values with zeros at masked keys: a padded row may hold anything, and 0 · inf is not 0.
+def zero_masked(
+    array: Float[Array, "b n h d"], mask: Bool[Array, "b n"] | None
+) -> Float[Array, "b n h d"]:
+    """Zeros in masked rows: a padded row may hold anything, and 0 · inf is not 0, nor 0 · NaN.
 
     Args:
-      value: (b, m, h, d_v).
-      key_mask: (b, m), True for real keys; ``None``: all are.
+      array: queries, keys, values or outputs, (b, n, h, d).
+      mask: (b, n), True for real tokens; ``None``: all are.
     """
-    return value if key_mask is None else jnp.where(key_mask[:, :, None, None], value, 0)
+    return array if mask is None else jnp.where(mask[:, :, None, None], array, 0)
+
+
+def check_dropout_rate(rate: float) -> None:
+    """Raises ``ValueError`` unless ``rate`` is a probability below 1."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout_rate must be in [0, 1); got {rate}")
 
 
 def draw_kept(shape: tuple[int, ...], *, rate: float, key: Any) -> Bool[Array, "b h n m"]:
@@ -100,8 +108,7 @@ def draw_kept(shape: tuple[int, ...], *, rate: float, key: Any) -> Bool[Array, "
     Raises:
       ValueError: for a rate out of range, and without a key.
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout_rate must be in [0, 1); got {rate}")
+    check_dropout_rate(rate)
     if key is None:
         raise ValueError(f"dropout_rate={rate} needs a PRNG key: dropout_key=jax.random.key(seed)")
     return jax.random.bernoulli(key, 1.0 - rate, shape)

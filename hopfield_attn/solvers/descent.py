@@ -14,6 +14,7 @@ from hopfield_attn.solvers.gradient_modes import (
     attach_implicit,
     detach,
 )
+from hopfield_attn.solvers.norms import residual_norm
 from hopfield_attn.solvers.rules import backtrack
 from hopfield_attn.typing import Array, EnergyFn, Float, Int, PyTree
 
@@ -132,7 +133,7 @@ def _make_step(
         updates, rule_state = rule.update(grad, rule_state, x)
         if backtracking:
             updates = backtrack(energy_fn, x, updates, energy)
-        return (optax.apply_updates(x, updates), rule_state), (energy, optax.tree.norm(grad))
+        return (optax.apply_updates(x, updates), rule_state), (energy, residual_norm(grad))
 
     return step
 
@@ -141,7 +142,7 @@ def _finish(energy_fn: EnergyFn, x: PyTree, trace: tuple[Array, Array]) -> Desce
     # The last energy and residual cost one evaluation; jit removes it where nobody reads them.
     energy, grad = jax.value_and_grad(energy_fn)(x)
     energies = jnp.append(trace[0], energy)
-    norms = jnp.append(trace[1], optax.tree.norm(grad))
+    norms = jnp.append(trace[1], residual_norm(grad))
     return Descent(x, energies, norms, descent_status(energies, norms))
 
 

@@ -9,6 +9,7 @@ import optax
 from hopfield_attn.checks import check_at_least, check_choice, check_count
 from hopfield_attn.solvers.descent import check_problem
 from hopfield_attn.solvers.gradient_modes import attach_implicit, detach
+from hopfield_attn.solvers.norms import residual_norm
 from hopfield_attn.solvers.rules import backtrack
 from hopfield_attn.typing import Array, EnergyFn, Int, PyTree, Scalar
 
@@ -118,7 +119,7 @@ def equilibrium(
     else:
         x = _through_one_step(energy_fn, end, rule)
     energy, grad = jax.value_and_grad(energy_fn)(x)
-    return Equilibrium(x, energy, optax.tree.norm(grad), end.num_steps, end.status)
+    return Equilibrium(x, energy, residual_norm(grad), end.num_steps, end.status)
 
 
 def _iterate(
@@ -131,10 +132,10 @@ def _iterate(
 ) -> _Progress:
     value_and_grad = jax.value_and_grad(energy_fn)
     energy, grad = value_and_grad(x0)
-    limit = _GROWTH * (1 + optax.tree.norm(grad))
+    limit = _GROWTH * (1 + residual_norm(grad))
 
     def judge(x: PyTree, energy: Array, grad: PyTree, num_steps: Array) -> Array:
-        residual = optax.tree.norm(grad)
+        residual = residual_norm(grad)
         status = jnp.where(num_steps >= max_steps, STEP_CAP, _RUNNING)
         status = jnp.where(residual > limit, DIVERGED, status)
         is_small = residual <= tolerance * jnp.maximum(1.0, optax.tree.norm(x))
@@ -161,7 +162,7 @@ def _iterate(
 
 
 def _is_finite(energy: Array, grad: PyTree) -> Array:
-    return jnp.isfinite(energy) & jnp.isfinite(optax.tree.norm(grad))
+    return jnp.isfinite(energy) & jnp.isfinite(residual_norm(grad))
 
 
 def _through_one_step(

@@ -92,7 +92,9 @@ def attach_implicit(
       x: the stationary point; derivatives of its own are dropped.
       max_steps: conjugate-gradient steps at most.
     """
-    x = jax.lax.stop_gradient(x)
+    given = jax.lax.stop_gradient(x)
+    # In half precision the system would be solved to one digit.
+    x = jax.tree.map(lambda a: a.astype(jnp.promote_types(a.dtype, jnp.float32)), given)
     # The Hessian is symmetric, so reverse mode multiplies with it: a formula with a reverse pass
     # by hand has no forward mode.
     _, pull = jax.vjp(detach(gradient_fn, x), x)
@@ -103,4 +105,4 @@ def attach_implicit(
     solution, _ = jax.scipy.sparse.linalg.cg(
         lambda v: pull(v)[0], shift, tol=tolerance, maxiter=max_steps
     )
-    return jax.tree.map(jnp.subtract, x, solution)
+    return jax.tree.map(lambda a, b, c: (a - b).astype(c.dtype), x, solution, given)

@@ -30,6 +30,8 @@ def damped_fixed_point(step_size: ScalarLike, *, damping: ScalarLike) -> Any:
       Array([-0.5], dtype=float32)
     """
     check_at_least(0, exclusive=True, step_size=step_size, damping=damping)
+    if not isinstance(damping, jax.core.Tracer) and damping > 1:
+        raise ValueError(f"damping must be in (0, 1]; got {damping}")
     return optax.sgd(damping * step_size)
 
 

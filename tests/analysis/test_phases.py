@@ -2,11 +2,12 @@
 
 import io
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hopfield_attn import nonlinearities
+from hopfield_attn import attention_energy, nonlinearities
 from hopfield_attn.analysis.head_wells import head_wells
 from hopfield_attn.analysis.phases import UNBOUNDED, draw_phases, phase_diagram
 from hopfield_attn.analysis.well_plot import describe_wells, draw_wells, wells_plane
@@ -84,3 +85,27 @@ def test_wells_are_drawn_with_their_message(size, F, message):
         # The two lowest wells lie in the plane.
         rest = found.wells.states.reshape(-1, size)[:2] - origin
         np.testing.assert_allclose(rest @ basis.T @ basis, rest, atol=1e-9)
+
+
+@X64
+@pytest.mark.parametrize("coupling", ["pooled", "pairwise", "elementwise"])
+def test_the_boundary_is_where_the_hessian_has_an_eigenvalue_of_zero(coupling):
+    _, y, weights = random_head(1)
+    query = None if coupling == "pooled" else 0
+    options = {"coupling": coupling, "gain": 1.0}
+    found = phase_diagram(
+        jnp.asarray(weights), jnp.asarray(y), family="log_cosh", alphas=np.array([40.0]),
+        lams=np.array([0.0]), query=query, num_starts=2, max_steps=2, **options,
+    )  # fmt: skip
+    (lam,) = found.certified
+    assert lam > 0
+    A = jnp.asarray(weights if query is None else weights[:1])
+
+    # F'' is largest at u = 0.
+    def energy_fn(x):
+        F = nonlinearities.log_cosh(40.0)
+        return attention_energy(x, jnp.asarray(y), A, nonlinearity=F, lam=lam, **options)
+
+    x = jnp.zeros((len(A), y.shape[1]))
+    hessian = jax.hessian(energy_fn)(x).reshape(x.size, x.size)
+    np.testing.assert_allclose(np.linalg.eigvalsh(hessian)[0], 0, atol=1e-9 * lam)

@@ -141,3 +141,11 @@ def test_wrong_arguments_are_named():
         nl.spline(0.1, jnp.ones((2, 9)))(1.0)
     with pytest.raises(ValueError, match=r"one row a head, \(3, K\); got \(2, 9\)"):
         nl.spline(0.1, jnp.ones((2, 9))).check_heads(3)
+
+
+@pytest.mark.usefixtures("no_typechecker")
+def test_knots_may_be_any_sequence():
+    values = jnp.array([1.0, 0.0, 1.0])
+    expected = nl.spline(0.5, values, knots=(-1.0, 0.0, 1.0))(jnp.array(0.3))
+    for knots in ([-1, 0, 1], np.array([-1.0, 0.0, 1.0])):
+        assert nl.spline(0.5, values, knots=knots)(jnp.array(0.3)) == expected

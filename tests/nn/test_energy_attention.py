@@ -232,3 +232,30 @@ def test_linear_heads_take_no_steps():
 
     assert size("identity") == 0
     assert size("quadratic") > 0
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"lam": -1.0}, ValueError, "lam must be >= 0"),
+        ({"step_size": "atuo"}, ValueError, "step_size must be a number or 'auto'"),
+        ({"gain": 0.0}, ValueError, "gain must be > 0"),
+        ({"num_steps": 1.5}, TypeError, "num_steps must be an int"),
+        ({"gradient_mode": "bogus"}, ValueError, "bogus"),
+        ({"dropout_rate": 2.0}, ValueError, r"dropout_rate must be in \[0, 1\)"),
+    ],
+)
+@pytest.mark.parametrize("heads", ["identity", "quadratic"])
+@pytest.mark.usefixtures("no_typechecker")
+def test_options_that_no_head_can_have_are_refused_at_once(heads, options, error, words):
+    with pytest.raises(error, match=words):
+        layer(heads, **options)
+
+
+@pytest.mark.core
+def test_no_heads_and_a_mask_of_no_context_are_refused():
+    with pytest.raises(ValueError, match="num_heads must be >= 1; got 0"):
+        EnergyAttention(WIDTH, 0, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="context_mask is of a context, and none was given"):
+        layer()(inputs(), context_mask=MASK)

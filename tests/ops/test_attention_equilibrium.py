@@ -168,3 +168,20 @@ def test_wrong_arguments_are_named(change, message):
     options = {"nonlinearity": nonlinearities.quadratic(0.5), "lam": 0.5}
     with pytest.raises(ValueError, match=message):
         attention_equilibrium(*qkv, **(options | change))
+
+
+@pytest.mark.usefixtures("no_typechecker")
+def test_the_gradient_mode_is_that_which_was_asked_for():
+    qkv, masks = arrays()
+    options = {"nonlinearity": nonlinearities.quadratic(0.3), "lam": 0.5, **masks}
+    for method in (None, "exact"):
+        with pytest.raises(ValueError, match="gradient_mode must be one of"):
+            attention_equilibrium(*qkv, gradient_mode="bogus", method=method, **options)
+    with pytest.raises(ValueError, match="method='exact' is differentiated through its linear"):
+        attention_equilibrium(*qkv, gradient_mode="one_step", method="exact", **options)
+    # Of its own accord it takes the method that has the mode.
+    chosen, descended = (
+        settle(*qkv, gradient_mode="one_step", method=method, **options)
+        for method in (None, "gradient")
+    )
+    np.testing.assert_array_equal(chosen.num_steps, descended.num_steps)

@@ -59,15 +59,24 @@ def problem(shape, seed, name="quadratic"):
     return {**arrays, "nonlinearity": F, **numbers}, masks, draw(b, n, h, dv)
 
 
-def value_and_gradients(arguments, masks, cotangent, **options):
-    """The output, and the derivatives in q, k, y, α, λ, η and s."""
+def compiled(**options):
+    """(arguments, masks, cotangent) → output, and the derivatives in q, k, y, α, λ, η and s."""
 
     def loss(arguments, masks, cotangent):
         out = nonlinear_attention(**arguments, **masks, **options)
         return jnp.sum(out * cotangent), out
 
-    (_, out), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(arguments, masks, cotangent)
-    return out, grads
+    def found(arguments, masks, cotangent):
+        (_, out), grads = differentiated(arguments, masks, cotangent)
+        return out, grads
+
+    differentiated = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    return found
+
+
+def value_and_gradients(arguments, masks, cotangent, **options):
+    """What a program of these options finds, used once."""
+    return compiled(**options)(arguments, masks, cotangent)
 
 
 def assert_same(got, expected, tolerance=1e-11):
@@ -399,6 +408,72 @@ def test_linear_heads_store_their_weights_only_where_there_is_room(monkeypatch):
     assert temporaries_of_large_heads(None, derivative, linear) > 1
     monkeypatch.setattr(cost_model, "MAX_KEPT_CELLS", 8 * 512 * 512)
     assert temporaries_of_large_heads(None, derivative, linear) < 0.5
+
+
+@pytest.mark.parametrize("implementation", ["primal", "kernels"])
+def test_an_integer_alpha_is_the_number_that_it_is(implementation):
+    arguments, masks, cotangent = problem(SHAPES[0], 0)
+
+    def found(alpha):
+        given = arguments | {"nonlinearity": nonlinearities.quadratic(alpha)}
+
+        def loss(query):
+            out = nonlinear_attention(
+                **(given | {"query": query}), **masks, num_steps=2, implementation=implementation
+            )
+            return jnp.sum(out * cotangent)
+
+        return jax.jit(jax.grad(loss))(arguments["query"])
+
+    np.testing.assert_array_equal(found(2), found(2.0))
+
+
+@pytest.mark.parametrize(
+    "implementation", ["standard", "autodiff", "primal", "blockwise", "kernels"]
+)
+def test_padding_may_hold_anything(implementation):
+    (arguments, _, cotangent) = problem((2, 6, 6, 2, 3, 4), 0)
+    if implementation == "standard":
+        arguments |= {"nonlinearity": nonlinearities.identity()}
+    mask = jnp.arange(6)[None] < jnp.array([[4], [6]])
+    given = {"query_mask": mask, "key_mask": mask}
+    program = compiled(num_steps=2, implementation=implementation)
+    clean = program(arguments, given, cotangent)
+    for name in ("query", "key", "value"):
+        arguments[name] = jnp.where(mask[:, :, None, None], arguments[name], jnp.nan)
+    assert_same(program(arguments, given, cotangent), clean)
+
+
+@pytest.mark.parametrize("implementation", ["primal", "blockwise"])
+@pytest.mark.parametrize("coupling", ["pooled", "pairwise"])
+def test_without_keys_all_is_zero_and_without_queries_there_is_nothing(implementation, coupling):
+    arguments, _, _ = problem(SHAPES[0], 0)
+    options = {"num_steps": 1, "coupling": coupling, "implementation": implementation}
+    no_keys = {name: arguments[name][:, :0] for name in ("key", "value")}
+    x = nonlinear_attention(**(arguments | no_keys), **options)
+    np.testing.assert_array_equal(x, np.zeros((2, 5, 2, 4)))
+    nothing = nonlinear_attention(**(arguments | {"query": arguments["query"][:, :0]}), **options)
+    assert nothing.shape == (2, 0, 2, 4)
+
+
+@pytest.mark.parametrize("coupling", ["pooled", "pairwise"])
+def test_a_kernel_gives_alpha_the_derivative_of_its_own_precision(coupling):
+    given, masks, cotangent = problem(SHAPES[0], 0, "log_cosh")
+    arrays = {name: given[name].astype(jnp.float32) for name in ("query", "key", "value")}
+    assert given["nonlinearity"].alpha.dtype == jnp.float64
+    options = {"coupling": coupling, "num_steps": 2}
+    got, expected = (
+        value_and_gradients(given | arrays, masks, cotangent, **options, implementation=name)
+        for name in ("kernels", "autodiff")
+    )
+    assert_same(got, expected, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lam", "step_size", "gain"])
+def test_a_number_for_each_head_is_refused(name):
+    arguments, _, _ = problem(SHAPES[0], 0)
+    with pytest.raises(ValueError, match=rf"{name} must be a single number; got shape \(2,\)"):
+        nonlinear_attention(**(arguments | {name: jnp.array([0.5, 0.6])}), num_steps=1)
 
 
 on_accelerator = pytest.mark.skipif(

@@ -169,3 +169,14 @@ def test_wrong_arguments_are_named():
         run(num_steps=1.5)
     with pytest.raises(TypeError, match=r"x0\['a'\] must be a floating-point array"):
         run(x0={"a": jnp.ones(2, int)})
+
+
+def test_the_norm_of_a_gradient_that_is_zero_has_a_derivative():
+    def last_norms(a):
+        found = descend(
+            lambda x: 0.5 * jnp.sum((x - a) ** 2), jnp.zeros(2), num_steps=3, rule=optax.sgd(1.0)
+        )
+        return jnp.sum(found.grad_norms)
+
+    # ‖a‖ before the first step, which lands on a.
+    np.testing.assert_allclose(jax.grad(last_norms)(jnp.array([3.0, 4.0])), [0.6, 0.8], rtol=1e-6)

@@ -148,3 +148,24 @@ def test_modes_are_listed_and_checked():
         as_gradient_mode("truncated")
     with pytest.raises(ValueError, match="num_steps must be >= 1; got 0"):
         truncated(0)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_implicit_gradients_of_half_precision_states_are_solved_in_float32(dtype):
+    curvatures = jnp.array([1.0, 3.0, 10.0])
+
+    def solution(theta, dtype):
+        def energy_fn(x):
+            return 0.5 * jnp.sum(curvatures * (x - theta) ** 2) + 0.1 * jnp.sum(x) ** 2
+
+        found = descend(
+            energy_fn, jnp.zeros(3, dtype), num_steps=100, rule=optax.sgd(0.09),
+            gradient_mode="implicit",
+        )  # fmt: skip
+        return found.x.astype(jnp.float32)
+
+    def jacobian(dtype):
+        return jax.jacobian(solution)(jnp.ones(3), dtype)
+
+    # Its largest entry beside the diagonal is 0.16: to one digit it would be lost.
+    np.testing.assert_allclose(jacobian(jnp.dtype(dtype)), jacobian(jnp.float32), atol=2e-3)

@@ -79,6 +79,8 @@ def test_backtracking_takes_the_largest_halving_that_does_not_rise():
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="damping must be > 0; got 0"):
         damped_fixed_point(0.1, damping=0)
+    with pytest.raises(ValueError, match=r"damping must be in \(0, 1\]; got 1.5"):
+        damped_fixed_point(0.1, damping=1.5)
     with pytest.raises(ValueError, match="history must be >= 1; got 0"):
         anderson(0.1, history=0)
     rule = anderson(0.1)

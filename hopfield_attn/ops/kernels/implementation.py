@@ -97,7 +97,7 @@ def _pull_backward(setting: Setting, kept: Any, bar: Array) -> Any:
     arrays = *_lead((query, key, value, lse, key_mask, x, F)), gain, bar[None]
     found: Any = pairwise.step_pull_back(*arrays, is_causal=is_causal, platform=platform)
     x_bar, query_bar, key_bar, value_bar, alpha_bar = jax.tree.map(lambda a: a[0], found)
-    F_bar = jax.tree.map(lambda _: alpha_bar, F)
+    F_bar = jax.tree.map(lambda alpha: alpha_bar.astype(alpha.dtype), F)
     # u = s x yᵀ: ⟨s, ∂s⟩ = ⟨x, ∂x⟩, because only the product s x enters.
     gain_bar = jnp.sum(x * x_bar) / gain
     return Source(query_bar, key_bar, None, None), value_bar, None, F_bar, gain_bar, x_bar
