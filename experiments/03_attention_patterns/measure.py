@@ -10,6 +10,7 @@ from configs.command_line import load_run_config
 from experiments.curves import read_curve
 from experiments.finished_run import read_finished
 from hopfield_attn.analysis.diagnostics import diagnose_head
+from hopfield_attn.analysis.energies import attention_inputs
 from hopfield_attn.analysis.source_mass import source_mass
 from hopfield_attn.data.batches import stack_elements
 from hopfield_attn.data.synthetic import synthetic_examples
@@ -57,10 +58,10 @@ def masses(config, folder: Path) -> dict:
     examples = synthetic_examples(task, num_examples=NUM_EXAMPLES, seed=3_000_000 + config.seed)
     columns = stack_elements([examples[i] for i in range(NUM_EXAMPLES)])
     batch = {name: jnp.asarray(column) for name, column in columns.items()}
-    x = encoder.embed(batch["tokens"], batch["token_types"])
+    columns_read = batch["tokens"], batch["mask"], batch["token_types"]
     found: dict[str, list] = {"masses": [], "plain_masses": []}
-    for layer in encoder.layers:
-        problems = layer.attention.problems(layer.attention_input(x), mask=batch["mask"])
+    for layer, inputs in attention_inputs(encoder, *columns_read):
+        problems = layer.attention.problems(inputs, mask=batch["mask"])
         attention = {
             "masses": [effective_weights(problem) for problem in problems],
             "plain_masses": [problem.weights for problem in problems],
@@ -69,7 +70,6 @@ def masses(config, folder: Path) -> dict:
             weights = jnp.concatenate(groups, axis=1)
             mass = source_mass(weights, batch["positions"], batch["sources"])
             found[name].append([round(float(share), 4) for share in mass.heads])
-        x = layer(x, batch["mask"])
     return {**found, "uniform_mass": round(float(mass.uniform), 4)}
 
 

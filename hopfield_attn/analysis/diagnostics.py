@@ -1,12 +1,14 @@
 """What happens inside a head: energies by term, weights at each step, collapse, spectrum."""
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from hopfield_attn.analysis.energies import attention_inputs
 from hopfield_attn.checks import check_choice, check_count
 from hopfield_attn.energies.attention import COUPLINGS, attention_energy_terms, default_gain
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
@@ -186,12 +188,10 @@ def diagnose_layer(
     """
     if not 0 <= layer < len(encoder.layers):
         raise ValueError(f"layer must be in [0, {len(encoder.layers)}); got {layer}")
-    x = encoder.embed(tokens, token_types)
-    for before in list(encoder.layers)[:layer]:
-        x = before(x, mask)
-    target = encoder.layers[layer]
+    layers = attention_inputs(encoder, tokens, mask, token_types)
+    target, inputs = next(itertools.islice(layers, layer, None))
     found: dict[int, HeadDiagnostics] = {}
-    for problem in target.attention.problems(target.attention_input(x), mask=mask):
+    for problem in target.attention.problems(inputs, mask=mask):
         options = {k: v for k, v in problem.options.items() if k != "nonlinearity"} | limits
 
         def follow(

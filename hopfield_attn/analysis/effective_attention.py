@@ -109,8 +109,10 @@ def effective_attention(
     )
 
     def matrices(A: Array, y: Array, F: Nonlinearity) -> Array:
-        options["num_eigenvalues"] = 1
-        return diagnose_head(A, y, nonlinearity=F, num_steps=num_steps, **options).attention
+        found = diagnose_head(
+            A, y, nonlinearity=F, num_steps=num_steps, num_eigenvalues=1, **options
+        )
+        return found.attention
 
     # Compiled, what else a diagnosis computes is left out.
     return jax.jit(matrices)(weights[0, 0], values[0, 0], F)

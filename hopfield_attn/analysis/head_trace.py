@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from hopfield_attn.analysis.diagnostics import HeadDiagnostics, diagnose_head
+from hopfield_attn.analysis.energies import attention_inputs
 from hopfield_attn.checks import check_count, check_shape
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.models.encoder import Encoder
@@ -85,17 +86,14 @@ def trace_heads(
         _check_index("head", head, encoder.layers[chosen].attention.num_heads)
     found: dict[tuple[int, int], HeadTrace] = {}
     types = None if token_types is None else jnp.asarray(token_types)[None]
-    x = encoder.embed(jnp.asarray(token_ids)[None], types)
+    layers = attention_inputs(encoder, jnp.asarray(token_ids)[None], token_types=types)
     num_layers = max((layer + 1 for layer, _ in heads), default=0)
-    for index, block in enumerate(list(encoder.layers)[:num_layers]):
-        wanted = [head for k, head in heads if k == index]
-        if wanted:
-            inputs = block.attention_input(x)
-            found |= {
-                (index, head): _trace(block.attention, inputs, index, head, names, num_eigenvalues)
-                for head in wanted
-            }
-        x = block(x)
+    for index, (block, inputs) in zip(range(num_layers), layers, strict=False):
+        found |= {
+            (index, head): _trace(block.attention, inputs, index, head, names, num_eigenvalues)
+            for k, head in heads
+            if k == index
+        }
     return [found[pair] for pair in heads]
 
 
