@@ -1,5 +1,6 @@
 """Alternating descent on an energy of two arguments: an x-step, then a y-step of the same E."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -80,6 +81,8 @@ def alternate(
     """
     check_count(0, num_steps=num_steps)
     check_at_least(0, mu=mu)
+    if not isinstance(mu, jax.core.Tracer) and not math.isfinite(mu):
+        raise ValueError(f"mu must be finite; got {mu}: descend(...) in x alone is its limit")
     check_at_least(0, exclusive=True, x_step_size=x_step_size, y_step_size=y_step_size)
     x0 = check_problem(lambda x: energy_fn(x, y0), x0)
     y0 = check_problem(lambda y: energy_fn(x0, y), y0)

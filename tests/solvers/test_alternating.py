@@ -121,6 +121,7 @@ def test_wrong_arguments_are_named():
     good = {"num_steps": 1, "x_step_size": 0.1, "mu": 1.0}
     for change, message in (
         ({"mu": -1.0}, "mu must be >= 0; got -1.0"),
+        ({"mu": float("inf")}, "mu must be finite; got inf"),
         ({"x_step_size": 0.0}, "x_step_size must be > 0"),
         ({"num_steps": -1}, "num_steps must be >= 0"),
     ):
