@@ -232,8 +232,11 @@ def ledger_row() -> str:
 
 
 def draw_results() -> None:
-    """Writes accuracy.png."""
-    draw(read_results(), HERE / "accuracy.png")
+    """Writes accuracy.png, of the tasks that have something to compare."""
+    compared = {
+        task: runs for task, runs in read_results().items() if any(run["coupling"] for run in runs)
+    }
+    draw(compared, HERE / "accuracy.png")
 
 
 if __name__ == "__main__":
