@@ -68,7 +68,7 @@ def check_at_least(minimum: float, *, exclusive: bool = False, **numbers: Any) -
         if number is None or isinstance(number, jax.core.Tracer):
             continue
         values = np.asarray(number)
-        if not np.issubdtype(values.dtype, np.number) and values.dtype.kind != "V":
+        if not jnp.issubdtype(values.dtype, jnp.number):
             raise TypeError(f"{name} must be a number; got {reprlib.repr(number)}")
         # NaN fails too: every comparison with NaN is false.
         if not np.all(values > minimum if exclusive else values >= minimum):

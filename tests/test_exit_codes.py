@@ -28,10 +28,14 @@ def test_a_reader_that_stops_early_gets_no_traceback(arguments):
     assert (process.returncode, errors) == (1, "")
 
 
+def script_of(command):
+    return load_script(f"scripts/{'profile_attention' if command == 'profile' else command}.py")
+
+
 @pytest.mark.core
 @pytest.mark.parametrize(("name", "option"), [("convert", "--head_layers"), ("profile", "--full")])
 def test_help_of_every_command_has_its_options_and_exit_codes(name, option, capsys):
-    module = load_script(f"scripts/{'profile_attention' if name == 'profile' else name}.py")
+    module = script_of(name)
     assert module.main([name, "--help"]) == 0
     output = capsys.readouterr().out
     assert option in output
@@ -41,7 +45,7 @@ def test_help_of_every_command_has_its_options_and_exit_codes(name, option, caps
 @pytest.mark.core
 @pytest.mark.parametrize(("name", "option"), [("convert", "--form=x"), ("profile", "--rounds=0")])
 def test_wrong_options_are_told_in_one_line(name, option, capsys):
-    module = load_script(f"scripts/{'profile_attention' if name == 'profile' else name}.py")
+    module = script_of(name)
     assert module.main([name, option]) == 2
     errors = capsys.readouterr().err
     assert errors.startswith("error: ") and errors.count("\n") == 1

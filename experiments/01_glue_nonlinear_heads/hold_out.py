@@ -10,7 +10,7 @@ import random
 import sys
 from pathlib import Path
 
-from hopfield_attn.files import write_text
+from hopfield_attn.files import read_text, write_text
 
 
 def hold_out(source: Path, num_rows: int, target: Path) -> None:
@@ -24,8 +24,7 @@ def hold_out(source: Path, num_rows: int, target: Path) -> None:
     Raises:
       ValueError: if there are not more rows than that.
     """
-    text = (source / "train.tsv").read_text(encoding="utf-8")
-    header, *rows = text.rstrip("\n").split("\n")
+    header, *rows = read_text(source / "train.tsv").rstrip("\n").split("\n")
     if not 0 < num_rows < len(rows):
         raise ValueError(f"expected 1 to {len(rows) - 1} rows to hold out; got {num_rows}")
     order = list(range(len(rows)))

@@ -168,13 +168,13 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
     for axes, (task, runs) in zip(panels, results.items(), strict=False):
         settings = by_setting(runs)
         linear = settings.get("linear", {})
-        for name, group in settings.items():
-            paired = [100 * value for value in differences(group, linear)]
-            if name == "linear" or not paired:
+        paired, _ = judge(settings)
+        for name, values in paired.items():
+            if not values:
                 continue
             row, _, steps = name.rpartition(", T = ")
             color, marker, shift = STYLES[int(steps)]
-            found = mean_and_error(paired)
+            found = mean_and_error([100 * value for value in values])
             place = rows.index(row) + shift
             style = {"color": color, "marker": marker, "markersize": 4, "linestyle": "none"}
             axes.errorbar(

@@ -11,7 +11,13 @@ from einops import rearrange
 from hopfield_attn.energies.attention import default_gain
 from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.ops.heads import choose_numbers, map_heads, repeat_heads
-from hopfield_attn.ops.weights import draw_kept, drop_weights, head_weights, zero_masked
+from hopfield_attn.ops.weights import (
+    draw_kept,
+    drop_weights,
+    head_weights,
+    scaled_query_and_key,
+    zero_masked,
+)
 from hopfield_attn.solvers.gradient_modes import GradientMode
 from hopfield_attn.typing import (
     Array,
@@ -145,15 +151,10 @@ def solve_heads(solve: Callable[[HeadInputs], Any], call: Call, options: Descent
 def make_inputs(call: Call, *, dropout_rate: float) -> HeadInputs:
     """Heads first, (b, h, …) in every array, float32 at least, masked rows zero."""
     query, key, value, F, query_mask, key_mask, dropout_key = call
-    (b, n, h, width), m = query.shape, key.shape[1]
-    dtype = jnp.promote_types(jnp.result_type(query, key), jnp.float32)
-    # Scaling q costs n·d, scaling the scores n·m.
-    query = query.astype(dtype) * width**-0.5
-    query = zero_masked(query, query_mask)
-    key, value = (zero_masked(array, key_mask) for array in (key, value))
-    query, key, value = (
-        rearrange(a.astype(dtype), "b n h d -> b h n d") for a in (query, key, value)
-    )
+    (b, n, h, _), m = query.shape, key.shape[1]
+    query, key = scaled_query_and_key(query, key, query_mask, key_mask)
+    value = zero_masked(value, key_mask).astype(query.dtype)
+    query, key, value = (rearrange(a, "b n h d -> b h n d") for a in (query, key, value))
     query_mask, key_mask = (
         None if mask is None else jnp.repeat(mask[:, None], h, axis=1)
         for mask in (query_mask, key_mask)

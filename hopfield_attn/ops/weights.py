@@ -48,10 +48,7 @@ def attention_weights(
       Array([[1. , 0. ],
              [0.5, 0.5]], dtype=float32)
     """
-    dtype = jnp.promote_types(jnp.result_type(query, key), jnp.float32)
-    # Scaling q costs n·d, scaling the scores n·m.
-    query, key = query.astype(dtype) * query.shape[-1] ** -0.5, key.astype(dtype)
-    query, key = zero_masked(query, query_mask), zero_masked(key, key_mask)
+    query, key = scaled_query_and_key(query, key, query_mask, key_mask)
 
     def one(query: Array, key: Array, query_mask: Array | None, key_mask: Array | None) -> Array:
         masks = {"query_mask": query_mask, "key_mask": key_mask}
@@ -75,6 +72,16 @@ def head_weights(
         jnp.arange(query.shape[0]), query_mask, key_mask, is_causal=is_causal, num_keys=len(key)
     )
     return jax.nn.softmax(logits, axis=-1, where=mask)
+
+
+def scaled_query_and_key(
+    query: BatchedQuery, key: BatchedKey, query_mask: QueryMask | None, key_mask: KeyMask | None
+) -> tuple[BatchedQuery, BatchedKey]:
+    """q/√d_k and k, float32 at least, zero in masked rows; arguments as of the weights."""
+    dtype = jnp.promote_types(jnp.result_type(query, key), jnp.float32)
+    # Scaling q costs n·d, scaling the scores n·m.
+    query = query.astype(dtype) * query.shape[-1] ** -0.5
+    return zero_masked(query, query_mask), zero_masked(key.astype(dtype), key_mask)
 
 
 def zero_masked(

@@ -497,13 +497,8 @@ def rounded(tree, dtype):
     )
 
 
-@on_accelerator
-@pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
-@pytest.mark.parametrize("shape", LONG_SHAPES)
-@pytest.mark.parametrize("name", ["quadratic", "log_cosh"])
-@pytest.mark.parametrize("implementation,coupling", [("autodiff", "pooled"), *CASES])
-def test_an_accelerator_in_float32_computes_what_a_cpu_does(implementation, coupling, name, shape):
-    options = {"coupling": coupling, "num_steps": 3}
+def assert_same_in_float32(shape, name, implementation, **options):
+    """Compares an implementation on the accelerator with autodiff in float64 on the CPU."""
     given, expected = on_the_cpu(shape, name, **options)
     with jax.default_matmul_precision("highest"):
         got = value_and_gradients(
@@ -514,16 +509,21 @@ def test_an_accelerator_in_float32_computes_what_a_cpu_does(implementation, coup
 
 @on_accelerator
 @pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
+@pytest.mark.parametrize("shape", LONG_SHAPES)
+@pytest.mark.parametrize("name", ["quadratic", "log_cosh"])
+@pytest.mark.parametrize("implementation,coupling", [("autodiff", "pooled"), *CASES])
+def test_an_accelerator_in_float32_computes_what_a_cpu_does(implementation, coupling, name, shape):
+    options = {"coupling": coupling, "num_steps": 3}
+    assert_same_in_float32(shape, name, implementation, **options)
+
+
+@on_accelerator
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
 @pytest.mark.parametrize("implementation", ["primal", "blockwise", "kernels"])
 @pytest.mark.parametrize("coupling", ["pairwise", "elementwise"])
 def test_an_accelerator_is_causal_as_a_cpu_is(implementation, coupling):
     options = {"coupling": coupling, "num_steps": 2, "is_causal": True}
-    given, expected = on_the_cpu(LONG_SHAPES[1], "quadratic", **options)
-    with jax.default_matmul_precision("highest"):
-        got = value_and_gradients(
-            *rounded(given, jnp.float32), **options, implementation=implementation
-        )
-    assert_same(got, expected, tolerance=2e-5)
+    assert_same_in_float32(LONG_SHAPES[1], "quadratic", implementation, **options)
 
 
 @on_accelerator
