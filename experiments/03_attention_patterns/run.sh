@@ -27,13 +27,15 @@ sweep() {
 
 for task in $(printf '%s' "$tasks" | tr ',' ' '); do
   # What linear heads solve takes as long as they need, and half as long again.
+  size=
   case $task in
     match2) steps=600 ;;
     brackets) steps=800 ;;
     induction) steps=1400 ;;
+    retrieval) steps=1400 size=--config.data.pattern_length=4 ;;
     *) steps=2000 ;;
   esac
-  sweep "$task" linear $steps model.heads=identity "$@"
+  sweep "$task" linear $steps model.heads=identity $size "$@"
   sweep "$task" nonlinear $steps "model.coupling=pooled,pairwise model.num_steps=1,2,4 \
-    model.heads=quadratic,square,exponential,log_cosh,spline" "$@"
+    model.heads=quadratic,square,exponential,log_cosh,spline" $size "$@"
 done

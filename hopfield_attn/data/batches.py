@@ -47,12 +47,22 @@ def make_batches(
       (2,)
     """
     check_source(source, batch_size=batch_size, seed=seed)
+    # Of numbers, as the library's bookkeeping for an element takes longer than reading a small one.
     # Through `.seed`, not `.shuffle(seed)`: that one uses seed + epoch, which makes epoch 1 of
     # seed 0 the same as epoch 0 of seed 1.
-    dataset = grain.MapDataset.source(source).seed(operator.index(seed)).shuffle()
-    if transform is not None:
-        dataset = dataset.random_map(transform)
-    return dataset.repeat().batch(batch_size, drop_remainder=True, batch_fn=stack_elements)
+    numbers = grain.MapDataset.range(len(source)).seed(operator.index(seed)).shuffle()
+
+    def read_batch(numbers: Sequence[int]) -> Any:
+        return stack_elements([source[number] for number in numbers])
+
+    def read_and_transform(number: int, rng: np.random.Generator) -> Any:
+        return transform(source[number], rng)
+
+    if transform is None:
+        dataset, batch_fn = numbers, read_batch
+    else:
+        dataset, batch_fn = numbers.random_map(read_and_transform), stack_elements
+    return dataset.repeat().batch(batch_size, drop_remainder=True, batch_fn=batch_fn)
 
 
 def check_source(source: RandomAccess[Any], *, batch_size: int, seed: int) -> None:

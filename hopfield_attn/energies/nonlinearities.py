@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 _SERIES_RADIUS = 0.5
-_NUM_SERIES_TERMS = 20
-"""0.5^20/21! is 2e-26: exact in float64 with room for the derivatives of the series."""
+_NUM_SERIES_TERMS, _NUM_SERIES_TERMS_FLOAT64 = 11, 20
+"""0.5^11/12! is 1e-12 and 0.5^20/21! is 2e-26: exact, with room for three derivatives."""
 
 
 def _expm1_over(z: Array) -> Array:
@@ -45,7 +45,8 @@ def _expm1_over(z: Array) -> Array:
     near = jnp.abs(z) < _SERIES_RADIUS
     series = jnp.ones_like(z)
     small = jnp.where(near, z, 0.0)
-    for k in range(_NUM_SERIES_TERMS, 1, -1):
+    is_float64 = jnp.result_type(z) == jnp.float64
+    for k in range(_NUM_SERIES_TERMS_FLOAT64 if is_float64 else _NUM_SERIES_TERMS, 1, -1):
         series = 1 + series * small / k
     far = jnp.where(near, 1.0, z)
     return jnp.where(near, series, jnp.expm1(far) / far)

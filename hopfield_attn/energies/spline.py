@@ -61,7 +61,9 @@ class NaturalSpline:
         # Not clipped, which would halve the derivative at an end; and far outside, where the line
         # is taken, the powers of w would overflow and make the line's derivative NaN.
         inside = jnp.where((u < knots[0]) | (u > knots[-1]), knots[0], u)
-        k = jnp.clip(jnp.searchsorted(knots, inside, side="right") - 1, 0, len(self.knots) - 2)
+        # With a handful of knots, comparing with all of them is faster than a binary search.
+        k = jnp.searchsorted(knots, inside, side="right", method="compare_all") - 1
+        k = jnp.clip(k, 0, len(self.knots) - 2)
         length = knots[k + 1] - knots[k]
         w = (knots[k + 1] - inside) / length
         r = 1 - w

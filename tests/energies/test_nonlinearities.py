@@ -83,6 +83,20 @@ def test_exponential_is_smooth_where_series_and_expm1_meet():
         assert np.ptp(values) < 1e-8
 
 
+def test_exponential_is_as_exact_in_float32_as_float32_is():
+    u = jnp.arange(-42, 43) / 64  # where αu is within the series
+
+    def derivatives(dtype):
+        fn = nl.exponential(jnp.asarray(0.75, dtype))
+        for _ in range(4):
+            yield jax.vmap(fn)(u.astype(dtype))
+            fn = jax.grad(fn)
+
+    for exact, found in zip(derivatives(jnp.float64), derivatives(jnp.float32), strict=True):
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, exact, rtol=2e-6, atol=2e-7)
+
+
 def test_alpha_one_a_head_broadcasts_under_vmap():
     F = nl.quadratic(jnp.array([0.0, 1.0]))
     values = jax.vmap(lambda f, u: f(u))(F, jnp.array([2.0, 2.0]))
