@@ -1,5 +1,6 @@
 """A non-linear head as an attention matrix: W_t with x_t = W_t y at every step; its measures."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -108,14 +109,25 @@ def effective_attention(
         *arrays, query_mask=masks[0], key_mask=masks[1], is_causal=is_causal
     )
 
-    def matrices(A: Array, y: Array, F: Nonlinearity) -> Array:
-        found = diagnose_head(
-            A, y, nonlinearity=F, num_steps=num_steps, num_eigenvalues=1, **options
-        )
-        return found.attention
+    names = tuple((name, chosen) for name, chosen in options.items() if isinstance(chosen, str))
+    numbers = {name: chosen for name, chosen in options.items() if not isinstance(chosen, str)}
+    return _matrices(weights[0, 0], values[0, 0], F, numbers, names=names, num_steps=num_steps)
 
-    # Compiled, what else a diagnosis computes is left out.
-    return jax.jit(matrices)(weights[0, 0], values[0, 0], F)
+
+@functools.partial(jax.jit, static_argnames=("names", "num_steps"))
+def _matrices(
+    A: Array,
+    y: Array,
+    F: Nonlinearity,
+    numbers: dict[str, Any],
+    *,
+    names: tuple[tuple[str, str], ...],
+    num_steps: int,
+) -> Array:
+    """The matrices of a head; compiled, what else a diagnosis computes is left out."""
+    options = numbers | dict(names)
+    found = diagnose_head(A, y, nonlinearity=F, num_steps=num_steps, num_eigenvalues=1, **options)
+    return found.attention
 
 
 def attention_measures(weights: Weights, plain: Weights) -> AttentionMeasures:

@@ -13,6 +13,7 @@ from hopfield_attn.checks import check_at_least, check_count
 from hopfield_attn.energies.attention import attention_energy, check_head, default_gain
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
 from hopfield_attn.energies.regimes import Regime, interaction_arguments, regime
+from hopfield_attn.solvers.precision import at_least_float32
 from hopfield_attn.typing import Array, EnergyFn, Float, ScalarLike, Values, Weights
 
 
@@ -67,7 +68,7 @@ def head_wells(
 
     Args:
       weights: A, (n, m).
-      values: y, (m, d_v).
+      values: y, (m, d_v); half precision is searched in float32.
       nonlinearity: F.
       coupling: "pooled", "pairwise" or "elementwise".
       lam: λ ≥ 0.
@@ -96,6 +97,7 @@ def head_wells(
     check_count(1, num_starts=num_starts)
     check_at_least(0, exclusive=True, spread=spread)
     F = as_nonlinearity(nonlinearity)
+    weights, values = at_least_float32((weights, values))
     s = default_gain(values.shape[-1]) if gain is None else gain
     weights, values = reduced_head(weights, values, coupling=coupling, query=query)
     certificate = regime(values, weights, nonlinearity=F, coupling=coupling, lam=lam, gain=s)

@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 
 from hopfield_attn.checks import check_at_least, check_rank
 from hopfield_attn.solvers.equilibrium import CONVERGED, OUTCOME_NAMES, equilibrium
+from hopfield_attn.solvers.precision import at_least_float32
 from hopfield_attn.solvers.spectrum import hessian_spectrum
 from hopfield_attn.typing import Array, EnergyFn, Float, Int, ScalarLike
 
@@ -85,7 +86,7 @@ def find_wells(
 
     Args:
       energy_fn: E: one state, an array → scalar.
-      starts: the starts, one a row.
+      starts: the starts, one a row; of half precision they descend in float32.
       step_size: η of gradient descent: 1/(Lipschitz bound of ∇E) cannot miss.
       max_steps: for each start.
       tolerance: of ‖∇E‖, relative to max(1, ‖x‖); ``None`` is √eps of the dtype.
@@ -96,7 +97,7 @@ def find_wells(
       :class:`Wells`. An energy without a minimum gives none of them, and statuses that say so.
 
     Raises:
-      ValueError: for numbers out of range, or an energy that is no scalar.
+      ValueError: for numbers out of range, no starts, or an energy that is no scalar.
 
     Example:
       >>> double_well = lambda x: jnp.sum((x**2 - 1.0) ** 2)
@@ -107,13 +108,16 @@ def find_wells(
       ['1.00', '1.00']
     """
     check_at_least(0, exclusive=True, separation=separation)
+    if not np.shape(starts) or len(starts) == 0:
+        raise ValueError(f"starts must have a row for each start; got shape {np.shape(starts)}")
     limits: dict[str, Any] = {
         "max_steps": max_steps,
         "tolerance": tolerance,
         "backtracking": backtracking,
     }
     energy_fn = as_partial(energy_fn)
-    ends = descend_all(energy_fn, jnp.asarray(starts), step_size=step_size, **limits)
+    starts = at_least_float32(jnp.asarray(starts))
+    ends = descend_all(energy_fn, starts, step_size=step_size, **limits)
     return group_ends(energy_fn, ends, separation=separation)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from hopfield_attn.checks import check_choice, check_count
+from hopfield_attn.solvers.precision import at_least_float32
 from hopfield_attn.typing import PyTree
 
 
@@ -94,7 +95,7 @@ def attach_implicit(
     """
     given = jax.lax.stop_gradient(x)
     # In half precision the system would be solved to one digit.
-    x = jax.tree.map(lambda a: a.astype(jnp.promote_types(a.dtype, jnp.float32)), given)
+    x = at_least_float32(given)
     # The Hessian is symmetric, so reverse mode multiplies with it: a formula with a reverse pass
     # by hand has no forward mode.
     _, pull = jax.vjp(detach(gradient_fn, x), x)

@@ -8,6 +8,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from hopfield_attn.checks import check_at_least, check_count
+from hopfield_attn.solvers.precision import at_least_float32
 from hopfield_attn.typing import Array, PyTree, ScalarLike
 
 
@@ -89,7 +90,7 @@ def anderson(
     check_at_least(0, exclusive=True, step_size=step_size, regularization=regularization)
 
     def init(params: PyTree) -> AndersonState:
-        x = ravel_pytree(params)[0]
+        x = ravel_pytree(at_least_float32(params))[0]
         columns = jnp.zeros((history, x.size), x.dtype)
         zeros = jnp.zeros_like(x)
         return AndersonState(zeros, zeros, columns, columns, jnp.zeros((), jnp.int32))
@@ -97,8 +98,9 @@ def anderson(
     def update(grad: PyTree, state: AndersonState, params: PyTree = None) -> Any:
         if params is None:
             raise ValueError("anderson needs the state x: rule.update(grad, rule_state, x)")
-        flat, unravel = ravel_pytree(grad)
-        x, residual = ravel_pytree(params)[0], -step_size * flat
+        # In half precision the system of the differences would be solved to one digit.
+        flat, unravel = ravel_pytree(at_least_float32(grad))
+        x, residual = ravel_pytree(at_least_float32(params))[0], -step_size * flat
         slot, is_first = (state.num_updates - 1) % history, state.num_updates == 0
 
         def remember(columns: Array, difference: Array) -> Array:
@@ -112,7 +114,8 @@ def anderson(
         ridge = regularization * jnp.max(jnp.diagonal(gram)) + floor
         gamma = jnp.linalg.solve(gram + ridge * jnp.eye(history, dtype=gram.dtype), df @ residual)
         step = residual - gamma @ (dx + df)
-        return unravel(step), AndersonState(x, residual, dx, df, state.num_updates + 1)
+        updates = jax.tree.map(lambda u, g: u.astype(g.dtype), unravel(step), grad)
+        return updates, AndersonState(x, residual, dx, df, state.num_updates + 1)
 
     return optax.GradientTransformation(init, update)
 

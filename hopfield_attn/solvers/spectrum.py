@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from hopfield_attn.checks import check_count
 from hopfield_attn.solvers.descent import check_problem
+from hopfield_attn.solvers.precision import at_least_float32
 from hopfield_attn.typing import Array, EnergyFn, Float, PyTree
 
 
@@ -27,7 +28,7 @@ def hessian_spectrum(
         outermost are the accurate ones.
 
     Returns:
-      (N,) or (k,) eigenvalues.
+      (N,) or (k,) eigenvalues, of a half-precision state in float32.
 
     Raises:
       ValueError: if k is below 1 or above N.
@@ -36,7 +37,7 @@ def hessian_spectrum(
       >>> hessian_spectrum(lambda x: jnp.sum(jnp.array([1.0, 4.0]) * x**2), jnp.ones(2))
       Array([2., 8.], dtype=float32)
     """
-    x = check_problem(energy_fn, x)
+    x = at_least_float32(check_problem(energy_fn, x))
     flat, unravel = ravel_pytree(x)
     gradient = jax.grad(lambda flat: energy_fn(unravel(flat)))
     if num_values is None:

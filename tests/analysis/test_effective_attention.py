@@ -166,3 +166,19 @@ def test_a_trace_is_that_of_its_token_types(encoder):
 def test_a_head_that_does_not_exist_is_named(encoder, pair, message):
     with pytest.raises(ValueError, match=message):
         trace_heads(encoder, [1, 2], [pair])
+
+
+@pytest.mark.parametrize("lam", [0.5, "auto"])
+def test_heads_of_one_shape_are_compiled_once(lam):
+    traces = []
+
+    def shape(u):
+        traces.append(1)
+        return jnp.sin(u)
+
+    F = nonlinearities.as_nonlinearity(shape, curvature_range=(-1.0, 1.0))
+    options = {"nonlinearity": F, "coupling": "pairwise", "num_steps": 2}
+    effective_attention(*random_projections(0, 3, 4, 2), lam=lam, **options)
+    count = len(traces)
+    effective_attention(*random_projections(1, 3, 4, 2), lam=lam, **options)
+    assert len(traces) == count > 0

@@ -151,3 +151,20 @@ def test_the_query_belongs_to_the_coupling():
         head_wells(A, y, coupling="pairwise", **options)
     with pytest.raises(ValueError, match="query must be None for coupling='pooled'"):
         head_wells(A, y, coupling="pooled", query=0, **options)
+
+
+def test_wells_of_half_precision_arrays_are_found_in_float32():
+    options = {
+        "nonlinearity": nonlinearities.log_cosh(4.0), "coupling": "pooled", "lam": 0.0, "gain": 1.0,
+    }  # fmt: skip
+    exact, found = (
+        head_wells(jnp.eye(2, dtype=dtype), 2 * jnp.eye(2, dtype=dtype), **options).wells
+        for dtype in ("float32", "bfloat16")
+    )
+    assert found.states.dtype == np.float32
+    np.testing.assert_allclose(found.states, exact.states, atol=1e-4)
+
+
+def test_a_search_without_starts_is_refused():
+    with pytest.raises(ValueError, match=r"starts must have a row .*\(0, 2\)"):
+        find_wells(lambda x: jnp.sum(x**2), jnp.ones((0, 2)), step_size=0.1)

@@ -86,3 +86,13 @@ def test_wrong_arguments_are_named():
     rule = anderson(0.1)
     with pytest.raises(ValueError, match="anderson needs the state x"):
         rule.update(jnp.ones(2), rule.init(jnp.ones(2)))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_anderson_in_half_precision_keeps_the_dtype_and_gets_nearer_than_plain_steps(dtype):
+    curvatures = jnp.array([1.0, 3.0, 10.0], dtype)
+    fn, start = lambda x: 0.5 * jnp.sum(curvatures * x**2), jnp.ones(3, dtype)
+    found = descend(fn, start, num_steps=6, rule=anderson(0.1))
+    plain = descend(fn, start, num_steps=6, rule=optax.sgd(0.1))
+    assert found.x.dtype == dtype
+    assert jnp.linalg.norm(found.x) < 0.1 * jnp.linalg.norm(plain.x)

@@ -47,3 +47,12 @@ def test_the_state_may_be_any_pytree():
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="at most the size of x, 2; got 3"):
         hessian_spectrum(jnp.sum, jnp.ones(2), num_values=3)
+
+
+@pytest.mark.parametrize("num_values", [None, 3])
+def test_the_spectrum_of_a_half_precision_state_is_found_in_float32(num_values):
+    curvatures = jnp.array([1.0, -2.0, 5.0], jnp.bfloat16)
+    fn, state = lambda x: 0.5 * jnp.sum(curvatures * x**2), jnp.ones(3, jnp.bfloat16)
+    found = hessian_spectrum(fn, state, num_values=num_values)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, [-2.0, 1.0, 5.0], atol=1e-5)
