@@ -7,14 +7,14 @@ Run = dict[str, Any]
 
 def accuracy_at(run: Run, seconds: float) -> float:
     """Accuracy at the last evaluation within a time of training; 0 before the first one."""
-    before = [
-        a for step, a in run["validation_accuracies"] if step <= seconds * run["steps_per_second"]
-    ]
+    # The last step of the run that the time is taken from has to be within it, rounded or not.
+    num_steps = seconds * run["steps_per_second"] * (1 + 1e-9)
+    before = [accuracy for step, accuracy in run["validation_accuracies"] if step <= num_steps]
     return before[-1] if before else 0.0
 
 
 def at_equal_time(run: Run, linear: Run | None) -> float | None:
-    """Accuracy in the time in which the linear run of the same seed made all of its steps."""
+    """Validation accuracy in the time that the linear run of the same seed took for all steps."""
     if not linear or not linear["steps_per_second"]:
         return None
     last = linear["validation_accuracies"][-1][0]

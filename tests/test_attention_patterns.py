@@ -57,6 +57,13 @@ def test_accuracy_at_a_time_is_that_of_the_last_evaluation_before_it():
     assert [curves.accuracy_at(run, t) for t in (9, 10, 29, 30, 99)] == [0, 0.2, 0.4, 0.9, 0.9]
 
 
+@pytest.mark.parametrize("speed", [43.51, 17.3, 29.97, 31.6, 1 / 3])
+def test_a_linear_run_has_all_its_evaluations_in_its_own_time(speed):
+    for steps in range(2, 40):
+        run = made_up("identity", "", 0, [0.1] * (steps - 1) + [0.9], speed=speed)
+        assert curves.at_equal_time(run, run) == 0.9
+
+
 def test_holm_stops_at_the_first_comparison_that_does_not_count():
     # 5 % / 3, / 2 and / 1, from the smallest up.
     assert collect.holm([0.01, 0.04, 0.024]) == [True, True, True]

@@ -81,8 +81,8 @@ def run_random(smoke: bool) -> None:
             gain = 1.0 / WIDTH
             unit = certified_alpha(weights, values, coupling, query, gain)
             found = phase_diagram(
-                weights, values, family="log_cosh", alphas=ratios * unit, lams=lams,
-                coupling=coupling, gain=gain, query=query, num_starts=24,
+                weights, values, nonlinearity=nonlinearities.log_cosh(), alphas=ratios * unit,
+                lams=lams, coupling=coupling, gain=gain, query=query, num_starts=24,
                 max_steps=200 if smoke else 2000,
             )  # fmt: skip
             convex = found.alphas[:, None] < 0.999 * unit * (1.0 + lams)
@@ -218,8 +218,9 @@ def run_diagram(name: str, folder: str, layer: int, head: int) -> None:
     at_zero = row["certified_alpha"] / (1.0 + row["lam"])
     furthest = max(4.0 * at_zero, 1.3 * abs(trace.alpha))
     phases = phase_diagram(
-        trace.weights, trace.values, family=trace.nonlinearity.name,
-        alphas=np.linspace(-0.5 * furthest, furthest, 48), lams=np.linspace(0.0, 3.0, 7),
+        trace.weights, trace.values, nonlinearity=trace.nonlinearity,
+        alphas=np.linspace(-0.5 * furthest, furthest, 48),
+        lams=np.linspace(0.0, max(3.0, 1.2 * row["lam"]), 7),
         coupling=row["coupling"], gain=trace.options["gain"], query=query, num_starts=24,
         max_steps=2000,
     )  # fmt: skip

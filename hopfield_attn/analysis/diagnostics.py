@@ -16,6 +16,7 @@ from hopfield_attn.energies.regimes import Regime, interaction_arguments, regime
 from hopfield_attn.models.encoder import Encoder
 from hopfield_attn.ops.heads import make_head, over_heads
 from hopfield_attn.solvers import descent
+from hopfield_attn.solvers.precision import at_least_float32
 from hopfield_attn.solvers.spectrum import hessian_spectrum
 from hopfield_attn.typing import Array, Float, Int, ScalarLike, Values, Weights
 
@@ -87,7 +88,7 @@ def diagnose_head(
 
     Args:
       weights: A, (n, m).
-      values: y, (m, d_v).
+      values: y, (m, d_v); half precision is followed in float32, as the layer does.
       nonlinearity: F.
       coupling: "pooled", "pairwise" or "elementwise".
       lam: λ ≥ 0, or "auto".
@@ -116,6 +117,7 @@ def diagnose_head(
     check_choice("coupling", coupling, COUPLINGS)
     check_count(0, num_steps=num_steps)
     F = as_nonlinearity(nonlinearity)
+    weights, values = at_least_float32((jnp.asarray(weights), jnp.asarray(values)))
     head = make_head(weights, values, F, coupling=coupling, lam=lam, step_size=step_size, gain=gain)
     s = default_gain(values.shape[-1]) if gain is None else gain
 

@@ -12,6 +12,7 @@ from hopfield_attn.checks import check_choice, check_rank, check_shape
 from hopfield_attn.energies.attention import COUPLINGS
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
 from hopfield_attn.ops.arguments import check_arrays, check_options, weights_and_values
+from hopfield_attn.solvers.precision import at_least_float32
 from hopfield_attn.typing import Array, Bool, Float, ScalarLike, Weights
 
 
@@ -151,6 +152,7 @@ def attention_measures(weights: Weights, plain: Weights) -> AttentionMeasures:
     """
     check_rank(2, "n, m", plain=plain)
     check_shape("weights", weights, jnp.shape(plain), "n, m")
+    weights, plain = at_least_float32((jnp.asarray(weights), jnp.asarray(plain)))
     tiny = jnp.finfo(weights.dtype).tiny
     size = jnp.abs(weights)
     total = jnp.sum(size, axis=1, keepdims=True)

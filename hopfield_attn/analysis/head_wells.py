@@ -9,7 +9,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from hopfield_attn.analysis.wells import Wells, descend_all, group_ends
-from hopfield_attn.checks import check_at_least, check_count
+from hopfield_attn.checks import check_at_least, check_count, check_shape
 from hopfield_attn.energies.attention import attention_energy, check_head, default_gain
 from hopfield_attn.energies.nonlinearities import Nonlinearity, as_nonlinearity
 from hopfield_attn.energies.regimes import Regime, interaction_arguments, regime
@@ -28,6 +28,9 @@ class HeadWells(NamedTuple):
       energy_fn: z → E, the same energy as of x.
       starts: z of every start, (starts, …).
       regime: the certificate, known before iterating.
+      step_size: η of the descents.
+      backtracking: whether their steps are halved where E would rise: where no step is certified.
+      coupling: its name.
     """
 
     wells: Wells
@@ -35,9 +38,23 @@ class HeadWells(NamedTuple):
     energy_fn: EnergyFn
     starts: np.ndarray
     regime: Regime
+    step_size: float
+    backtracking: bool
+    coupling: str
 
     def bound(self, tokens: Sequence[str]) -> list[list[str]]:
-        """The tokens that each well binds: those with a gain above 1, the largest first."""
+        """The tokens that each well binds: those with a gain above 1, the largest first.
+
+        Args:
+          tokens: one a column of ``gains``.
+
+        Raises:
+          ValueError: if there are more or fewer, or the coupling is elementwise: its gains are of
+            features.
+        """
+        if self.coupling == "elementwise":
+            raise ValueError("an elementwise head has gains of features, and binds no token")
+        check_shape("tokens", np.zeros(len(tokens)), (self.gains.shape[1],), "one a gain")
         order = np.argsort(-self.gains, axis=1, kind="stable")
         return [
             [tokens[j] for j in row if gains[j] > 1.0]
@@ -108,8 +125,7 @@ def head_wells(
     if step_size == 0:  # none is certified: F'' has no lower bound
         step_size, backtracking = 1.0 / (1.0 + float(lam)), True
 
-    scalars = (jnp.asarray(number, values.dtype) for number in (lam, s))
-    energy_fn = Partial(_energy_of(coupling), weights, values, F, *scalars)
+    energy_fn = head_energy(weights, values, F, coupling=coupling, lam=lam, gain=s)
     ends = descend_all(
         energy_fn, starts, step_size=step_size, max_steps=max_steps, backtracking=backtracking
     )
@@ -121,9 +137,24 @@ def head_wells(
 
     num_gains = values.shape[-1 if coupling == "elementwise" else 0]
     gains = np.array([np.asarray(gains_of(jnp.asarray(z))) for z in wells.states])
+    gains = gains.reshape(-1, num_gains)
     return HeadWells(
-        wells, gains.reshape(-1, num_gains), energy_fn, np.asarray(starts), certificate
+        wells, gains, energy_fn, np.asarray(starts), certificate, step_size, backtracking, coupling
     )
+
+
+def head_energy(
+    weights: Weights,
+    values: Values,
+    nonlinearity: Nonlinearity,
+    *,
+    coupling: str,
+    lam: ScalarLike,
+    gain: ScalarLike,
+) -> Partial:
+    """The function z → E of a head; energies of heads of one shape and family are compiled once."""
+    scalars = (jnp.asarray(number, values.dtype) for number in (lam, gain))
+    return Partial(_energy_of(coupling), weights, values, nonlinearity, *scalars)
 
 
 @functools.cache
@@ -170,7 +201,8 @@ def reduced_head(
         return weights[query : query + 1], values
     if query is not None:
         raise ValueError(f"query must be None for coupling='pooled', which is one; got {query}")
-    gram = np.asarray((weights.T @ weights) * (values @ values.T), np.float64)
+    A, y = (np.asarray(array, np.float64) for array in (weights, values))
+    gram = (A.T @ A) * (y @ y.T)
     sizes, vectors = np.linalg.eigh(gram)
     kept = sizes > 1e-14 * max(float(sizes[-1]), np.finfo(np.float64).tiny)
     kept[-1] = True

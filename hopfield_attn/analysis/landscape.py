@@ -94,10 +94,15 @@ def _draw_contours(
     flat = jax.jit(jax.vmap(energy_fn))(jnp.asarray(grid.reshape(-1, 2)))
     energies = np.asarray(flat, float).reshape(grid.shape[:2])
     energies = np.ma.masked_invalid(energies)
+    if energies.count() == 0 or np.ptp(energies.compressed()) == 0:
+        flat = "is the same everywhere here" if energies.count() else "is nowhere finite here"
+        axes.text(0.5, 0.5, f"the energy {flat}", transform=axes.transAxes, ha="center")
+        return
     # A deep corner (an energy without a minimum) must not use up the colours.
     low, high = (float(np.quantile(energies.compressed(), q)) for q in (floor, 0.9))
     # Levels crowd near the bottom, where the wells are.
     extend = "both" if floor else "max"
+    high = high if high > low else float(energies.max())
     levels = low + (high - low) * np.linspace(0, 1, 14) ** 1.6
     filled = axes.contourf(first, second, energies, levels=levels, cmap="cividis", extend=extend)
     axes.contour(first, second, energies, levels=levels, colors="white", linewidths=0.4)

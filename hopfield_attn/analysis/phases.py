@@ -1,5 +1,7 @@
 """The phase diagram of a head: how many wells over the strength α and the tie λ."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -9,24 +11,27 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
+from jax.tree_util import Partial
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from hopfield_attn.analysis.head_wells import reduced_head, start_states
-from hopfield_attn.analysis.wells import Ends, as_partial, cluster, descend_all
-from hopfield_attn.energies.attention import attention_energy, check_head, default_gain
-from hopfield_attn.energies.nonlinearities import make_nonlinearity
+from hopfield_attn.analysis.head_wells import head_energy, reduced_head, start_states
+from hopfield_attn.analysis.wells import Ends, cluster, descend_all, is_minimum, spectrum_at
+from hopfield_attn.energies.attention import check_head, default_gain
+from hopfield_attn.energies.nonlinearities import Nonlinearity
 from hopfield_attn.energies.regimes import regime
 from hopfield_attn.solvers.equilibrium import CONVERGED, DIVERGED
+from hopfield_attn.solvers.precision import at_least_float32
 from hopfield_attn.typing import Array, Float, ScalarLike, Values, Weights
 
 UNBOUNDED = 0
 NOT_CONVERGED = -1
-_COLORS = ("#e9e9e9", "#ffffff", "#fdeaae", "#f3b44a", "#c1660e", "#7a2a06")
-_NAMES = ("unbounded", "1 well", "2", "3–4", "5–8", "more")
-_EDGES = (-1.5, 0.5, 1.5, 2.5, 4.5, 8.5, 1e9)
-"""Counts grow darker, so that the picture also reads in grey; unbounded cells are hatched."""
+_COLORS = ("#9db8d3", "#e9e9e9", "#ffffff", "#fdeaae", "#f3b44a", "#c1660e", "#7a2a06")
+_NAMES = ("not at rest", "unbounded", "1 well", "2", "3–4", "5–8", "more")
+_EDGES = (-1.5, -0.5, 0.5, 1.5, 2.5, 4.5, 8.5, 1e9)
+_HATCHES = {NOT_CONVERGED: "....", UNBOUNDED: "////"}
+"""Counts grow darker, so that the picture also reads in grey; cells without a count are hatched."""
 
 
 class Phases(NamedTuple):
@@ -36,7 +41,7 @@ class Phases(NamedTuple):
       family: of F.
       alphas: (a,).
       lams: (l,).
-      counts: wells, (a, l): 0 where starts fall without end, −1 where none came to rest.
+      counts: wells, (a, l): 0 where starts fall without end, −1 where none came to rest in a well.
       certified: λ that certifies convexity for each α, (a,): 1 + λ = s · sup F''₊ · λ_max(G), with
         the eigenvalue itself and not a bound; below 0 every λ does.
     """
@@ -52,7 +57,7 @@ def phase_diagram(
     weights: Weights,
     values: Values,
     *,
-    family: str,
+    nonlinearity: Nonlinearity,
     alphas: Float[np.ndarray, "a"],
     lams: Float[np.ndarray, "l"],
     coupling: str,
@@ -67,8 +72,9 @@ def phase_diagram(
 
     Args:
       weights: A, (n, m).
-      values: y, (m, d_v).
-      family: a key of ``nonlinearities.FAMILIES`` whose F'' is bounded, such as "log_cosh".
+      values: y, (m, d_v); half precision is searched in float32.
+      nonlinearity: F with a strength and a bounded F'', such as ``log_cosh()``; a spline with its
+        values. Its own α is left aside.
       alphas: strengths α.
       lams: λ ≥ 0.
       coupling: "pooled", "pairwise" or "elementwise".
@@ -80,48 +86,59 @@ def phase_diagram(
       max_steps: for each start.
 
     Raises:
-      ValueError: for a family whose F'' is unbounded, which has no certified step.
+      ValueError: for an F without a strength, or with an unbounded F'', which has no certified
+        step.
 
     Example:
-      >>> found = phase_diagram(jnp.ones((1, 1)), jnp.ones((1, 1)), family="log_cosh",
-      ...                       alphas=np.array([0.5, 6.0]), lams=np.array([0.0]),
-      ...                       coupling="pooled", num_starts=32)
+      >>> from hopfield_attn import nonlinearities
+      >>> found = phase_diagram(jnp.ones((1, 1)), jnp.ones((1, 1)), coupling="pooled",
+      ...                       nonlinearity=nonlinearities.log_cosh(),
+      ...                       alphas=np.array([0.5, 6.0]), lams=np.array([0.0]))
       >>> found.counts.tolist(), found.certified.round(3).tolist()
       ([[1], [2]], [-0.5, 5.0])
     """
     s = default_gain(values.shape[-1]) if gain is None else gain
     for lam in lams:
         check_head(values, weights, coupling=coupling, lam=float(lam), gain=s)
-    if not make_nonlinearity(family, 1.0).is_bounded:
+    name = nonlinearity.name
+    if nonlinearity.alpha is None or not _with_alpha(nonlinearity, 1.0).is_bounded:
         raise ValueError(
-            f"family must be one with a bounded F'', such as 'log_cosh'; got {family!r}"
+            "nonlinearity must have a strength α and a bounded F'', as 'log_cosh', 'quadratic' and "
+            f"'spline' have; got {name!r}"
         )
+    weights, values = at_least_float32((weights, values))
     A, y = reduced_head(weights, values, coupling=coupling, query=query)
     starts = start_states(A, y, coupling=coupling, num_starts=num_starts, spread=spread, seed=seed)
-    options: dict[str, Any] = {"coupling": coupling, "gain": s}
+
+    def energy_at(alpha: Array, lam: Array) -> Partial:
+        F = _with_alpha(nonlinearity, alpha)
+        return head_energy(A, y, F, coupling=coupling, lam=lam, gain=s)
 
     def solve(cell: tuple[Array, Array]) -> Ends:
         alpha, lam = cell
-        F = make_nonlinearity(family, alpha)
-        eta = regime(y, A, nonlinearity=F, lam=lam, **options).step_size
-
-        def energy_fn(z: Array) -> Array:
-            return attention_energy(z, y, A, nonlinearity=F, lam=lam, **options)
-
-        return descend_all(as_partial(energy_fn), starts, step_size=eta, max_steps=max_steps)
+        F = _with_alpha(nonlinearity, alpha)
+        eta = regime(y, A, nonlinearity=F, coupling=coupling, lam=lam, gain=s).step_size
+        return descend_all(energy_at(alpha, lam), starts, step_size=eta, max_steps=max_steps)
 
     grid = np.meshgrid(alphas, lams, indexing="ij")
     cells = tuple(jnp.asarray(a.ravel(), y.dtype) for a in grid)
     run: Callable[[Any], Ends] = jax.jit(lambda cells: jax.lax.map(solve, cells, batch_size=16))
     ends = jax.tree.map(np.asarray, run(cells))
-    counts = [_count(jax.tree.map(lambda a, k=k: a[k], ends)) for k in range(len(cells[0]))]
+    counts = [
+        _count(jax.tree.map(lambda a, k=k: a[k], ends), energy_at(cells[0][k], cells[1][k]))
+        for k in range(len(cells[0]))
+    ]
     largest, opposite = _largest_interactions(A, y, coupling)
     edge = []
     for alpha in alphas:
-        low, high = map(float, make_nonlinearity(family, float(alpha)).curvature_range)
+        low, high = map(float, _with_alpha(nonlinearity, float(alpha)).curvature_range)
         softening = max(0.0, high * largest, -low * opposite)
         edge.append(float(s) * softening - 1.0)
-    return Phases(family, alphas, lams, np.array(counts).reshape(grid[0].shape), np.array(edge))
+    return Phases(name, alphas, lams, np.array(counts).reshape(grid[0].shape), np.array(edge))
+
+
+def _with_alpha(nonlinearity: Nonlinearity, alpha: ScalarLike) -> Nonlinearity:
+    return dataclasses.replace(nonlinearity, alpha=alpha)
 
 
 def _largest_interactions(weights: Array, values: Array, coupling: str) -> tuple[float, float]:
@@ -140,11 +157,14 @@ def _largest_interactions(weights: Array, values: Array, coupling: str) -> tuple
     return float(np.linalg.eigvalsh(matrices)[:, -1].max()), 0.0
 
 
-def _count(ends: Ends) -> int:
+def _count(ends: Ends, energy_fn: Partial) -> int:
     if np.any(ends.status == DIVERGED):
         return UNBOUNDED
-    kept = np.asarray(ends.status) == CONVERGED
-    _, firsts = cluster(np.asarray(ends.x), np.asarray(ends.energy), kept, separation=2e-2)
+    states, kept = np.asarray(ends.x), np.asarray(ends.status) == CONVERGED
+    _, firsts = cluster(states, np.asarray(ends.energy), kept, separation=2e-2)
+    # With one place alone there is nothing to tell apart: an energy that is bounded has a minimum.
+    if len(firsts) > 1:
+        firsts = [k for k in firsts if is_minimum(spectrum_at(energy_fn, states[k]))]
     return len(firsts) or NOT_CONVERGED
 
 
@@ -163,24 +183,25 @@ def draw_phases(
         figure = Figure(figsize=(5.6, 4.0), layout="constrained", dpi=130)
         axes = figure.subplots()
         norm = BoundaryNorm(_EDGES, len(_COLORS))
-        counts = np.where(found.counts == NOT_CONVERGED, np.nan, found.counts).T
+        counts = found.counts.T
         mesh = axes.pcolormesh(
             found.alphas, found.lams, counts, cmap=ListedColormap(_COLORS), norm=norm,
         )  # fmt: skip
-        if np.any(found.counts == UNBOUNDED):
-            mask = np.ma.masked_where(counts != UNBOUNDED, counts)
-            clear = ListedColormap([(0.0, 0.0, 0.0, 0.0)])
-            axes.pcolor(found.alphas, found.lams, mask, hatch="////", cmap=clear)
+        for value, hatch in _HATCHES.items():
+            if np.any(counts == value):
+                mask = np.ma.masked_where(counts != value, counts)
+                clear = ListedColormap([(0.0, 0.0, 0.0, 0.0)])
+                axes.pcolor(found.alphas, found.lams, mask, hatch=hatch, cmap=clear)
         axes.plot(found.alphas, found.certified, color="#1b1b1b", linewidth=2)
+        if len(found.lams) > 1:
+            axes.set_ylim(found.lams.min(), found.lams.max())
         _label_boundary(axes, found)
         if own is not None:
             _mark(axes, own)
-        bar = figure.colorbar(mesh, ax=axes, ticks=[-0.5, 1, 2, 3.5, 6.5, 5e8], label="wells found")
+        middles = [(low + high) / 2 for low, high in itertools.pairwise(_EDGES)]
+        bar = figure.colorbar(mesh, ax=axes, ticks=middles, label="wells found")
         bar.ax.set_yticklabels(_NAMES)
-        axes.set(
-            xlabel=f"strength α of {found.family}", ylabel="tie λ",
-            ylim=(found.lams.min(), found.lams.max()),
-        )  # fmt: skip
+        axes.set(xlabel=f"strength α of {found.family}", ylabel="tie λ")
         figure.suptitle(title, fontsize=10)
         figure.savefig(path, format="png")
 
@@ -202,15 +223,17 @@ def _inner_side(axes: Any, x: float) -> str:
 
 
 def _label_boundary(axes: Any, found: Phases) -> None:
+    """Says what the boundary is, on its convex side: above it."""
     low, high = found.lams.min(), found.lams.max()
     inside = np.flatnonzero((found.certified > low) & (found.certified < high))
     if len(inside):
         k = inside[3 * len(inside) // 4]
-        side = _inner_side(axes, found.alphas[k])
+        rises = found.certified[k] > found.certified[max(k - 1, 0)]
+        side = "right" if rises else "left"
         text = axes.annotate(
-            "1 + λ = s α λmax(G)\nabove: one well, proved",
+            "above the line:\none well, proved",
             (found.alphas[k], found.certified[k]),
-            xytext=(7 if side == "left" else -7, 0),
+            xytext=(-7 if rises else 7, 0),
             textcoords="offset points",
             va="center",
             ha=side,

@@ -12,20 +12,36 @@ from matplotlib.figure import Figure
 
 from hopfield_attn.analysis.head_wells import HeadWells
 from hopfield_attn.analysis.landscape import DESCENT_COLOR, POINT_COLOR, draw_landscape
+from hopfield_attn.solvers.rules import backtrack
 from hopfield_attn.typing import Array, EnergyFn, Float, ScalarLike
 
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _MARGIN = 0.25
 _NUM_STEPS = 60
+_WITHOUT_WELL = {
+    "diverged": "fall without end",
+    "step cap": "have not arrived",
+    "non-finite": "leave what a number can hold",
+    "saddle": "end at a saddle",
+}
+"""Status of a start → what became of it."""
 
 
 def trajectories(
-    energy_fn: EnergyFn, starts: Float[Array, "starts ..."], *, step_size: ScalarLike
+    energy_fn: EnergyFn,
+    starts: Float[Array, "starts ..."],
+    *,
+    step_size: ScalarLike,
+    backtracking: bool = False,
 ) -> Float[Array, "starts steps ..."]:
     """States of gradient descent from every start, the start first."""
 
     def step(x: Array, _: None) -> tuple[Array, Array]:
-        return x - step_size * jax.grad(energy_fn)(x), x
+        energy, grad = jax.value_and_grad(energy_fn)(x)
+        update = -step_size * grad
+        if backtracking:
+            update = backtrack(energy_fn, x, update, energy)
+        return x + update, x
 
     def follow(x0: Array) -> Array:
         return jax.lax.scan(step, x0, length=_NUM_STEPS)[1]
@@ -50,8 +66,14 @@ def draw_wells(
     """
     title = describe_wells(found) if title is None else title
     starts = found.starts[:num_descents]
-    eta = float(found.regime.step_size) or 0.05
-    trails = np.asarray(trajectories(found.energy_fn, jnp.asarray(starts), step_size=eta))
+    trails = np.asarray(
+        trajectories(
+            found.energy_fn,
+            jnp.asarray(starts),
+            step_size=found.step_size,
+            backtracking=found.backtracking,
+        )
+    )
     shape = starts.shape[1:]
     trails = trails.reshape(len(starts), -1, int(np.prod(shape)))
     if trails.shape[-1] == 1:
@@ -87,8 +109,14 @@ def describe_wells(found: HeadWells) -> str:
     """The message of the picture in one line."""
     wells = found.wells
     if not wells.num_wells:
-        share = wells.share("diverged")
-        return f"No well: {share:.0%} of {len(wells.statuses)} starts fall without end"
+        shares = {name: wells.share(name) for name in _WITHOUT_WELL}
+        message = "No well" if shares["diverged"] else "No well was found"
+        of_all = f" of {len(wells.statuses)} starts"
+        for name, share in shares.items():
+            if share:
+                message += f"{':' if of_all else ','} {share:.0%}{of_all} {_WITHOUT_WELL[name]}"
+                of_all = ""
+        return message
     if wells.num_wells == 1:
         return f"One well: {wells.basins[0]:.0%} of {len(wells.statuses)} starts end in it"
     return f"{wells.num_wells} wells: the deepest takes {wells.basins[0]:.0%} of the starts"
@@ -101,7 +129,7 @@ def wells_plane(found: HeadWells) -> tuple[np.ndarray, np.ndarray]:
     origin = wells[0] if len(wells) else starts[0]
     directions = [wells[1] - origin] if len(wells) > 1 else []
     # Wells count more than starts: a third well should lie near the plane.
-    cloud = np.concatenate([10.0 * (wells - origin), starts - origin])
+    cloud = np.concatenate([10.0 * (wells - origin), starts - origin]).astype(np.float64)
     directions += list(np.linalg.svd(cloud, full_matrices=True)[2][:3])
     basis: list[np.ndarray] = []
     for direction in directions:

@@ -163,10 +163,9 @@ def group_ends(energy_fn: Partial, ends: Ends, *, separation: float) -> Wells:
     states, energies = np.asarray(ends.x), np.asarray(ends.energy)
     statuses = np.array(ends.status)
     labels, firsts = cluster(states, energies, statuses == CONVERGED, separation=separation)
-    spectra = [np.asarray(_spectrum(energy_fn, states[k])) for k in firsts]
-    is_well = [values[0] >= -1e-3 * max(1.0, np.abs(values).max()) for values in spectra]
-    kept = [k for k, keep in enumerate(is_well) if keep]
-    statuses[np.isin(labels, [k for k, keep in enumerate(is_well) if not keep])] = SADDLE
+    spectra = [spectrum_at(energy_fn, states[k]) for k in firsts]
+    kept = [k for k, values in enumerate(spectra) if is_minimum(values)]
+    statuses[(labels != NO_WELL) & ~np.isin(labels, kept)] = SADDLE
     well_of_start = np.full(len(labels), NO_WELL)
     for new, old in enumerate(kept):
         well_of_start[labels == old] = new
@@ -196,16 +195,28 @@ def cluster(
       (array([1, 0, 1]), [1, 0])
     """
     check_rank(1, "starts", energies=energies, is_kept=is_kept)
-    flat = states.reshape(len(states), -1)
+    # Ends of energies without a minimum may be as large as their dtype holds, or not finite.
+    flat = states.reshape(len(states), -1).astype(np.float64)
     sizes = np.maximum(1.0, np.linalg.norm(flat, axis=1))
     labels, firsts = np.full(len(flat), NO_WELL), list[int]()
     for k in np.argsort(energies, kind="stable"):
         if not is_kept[k] or labels[k] != NO_WELL:
             continue
-        near = np.linalg.norm(flat - flat[k], axis=1) <= separation * sizes[k]
-        labels[near & is_kept & (labels == NO_WELL)] = len(firsts)
+        is_open = np.flatnonzero(is_kept & (labels == NO_WELL))
+        distances = np.linalg.norm(flat[is_open] - flat[k], axis=1)
+        labels[is_open[distances <= separation * sizes[k]]] = len(firsts)
         firsts.append(int(k))
     return labels, firsts
+
+
+def spectrum_at(energy_fn: Partial, state: np.ndarray) -> np.ndarray:
+    """All eigenvalues of the Hessian at a state, ascending."""
+    return np.asarray(_spectrum(energy_fn, state))
+
+
+def is_minimum(spectrum: np.ndarray) -> bool:
+    """Whether a stationary point with this spectrum is a well: no value is clearly negative."""
+    return bool(spectrum[0] >= -1e-3 * max(1.0, np.abs(spectrum).max()))
 
 
 @jax.jit

@@ -52,17 +52,13 @@ def make_batches(
     # seed 0 the same as epoch 0 of seed 1.
     numbers = grain.MapDataset.range(len(source)).seed(operator.index(seed)).shuffle()
 
-    def read_batch(numbers: Sequence[int]) -> Any:
-        return stack_elements([source[number] for number in numbers])
-
-    def read_and_transform(number: int, rng: np.random.Generator) -> Any:
-        return transform(source[number], rng)
-
-    if transform is None:
-        dataset, batch_fn = numbers, read_batch
-    else:
-        dataset, batch_fn = numbers.random_map(read_and_transform), stack_elements
-    return dataset.repeat().batch(batch_size, drop_remainder=True, batch_fn=batch_fn)
+    options = {"batch_size": batch_size, "drop_remainder": True}
+    if transform is not None:
+        elements = numbers.random_map(lambda number, rng: transform(source[number], rng))
+        return elements.repeat().batch(**options, batch_fn=stack_elements)
+    return numbers.repeat().batch(
+        **options, batch_fn=lambda numbers: stack_elements([source[k] for k in numbers])
+    )
 
 
 def check_source(source: RandomAccess[Any], *, batch_size: int, seed: int) -> None:

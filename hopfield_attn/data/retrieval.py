@@ -28,7 +28,7 @@ class RetrievalTask:
     Noise sets the best possible: that of the posterior probability of the patterns given the
     number of symbols that each shares with the copy. For "pattern" it is known exactly, for
     "symbols" it is the mean of the largest posterior over 4,000 simulated examples (standard error
-    below 0.001 where it is above 0.95). ``copy_accuracy`` = 1 − ρ + ρ/S is that of giving the
+    below 0.002 where it is above 0.95). ``copy_accuracy`` = 1 − ρ + ρ/S is that of giving the
     symbols of the copy back, which needs no pattern.
 
     Attributes:

@@ -33,8 +33,12 @@ def poisson_probabilities(rate: float, largest: int) -> np.ndarray:
       >>> poisson_probabilities(0.0, 2)
       array([1., 0., 0.])
     """
-    factors = np.concatenate([[1.0], rate / np.arange(1, largest + 1)])
-    return np.asarray(np.exp(-rate) * np.cumprod(factors))
+    # In logarithms: e^−rate alone underflows from a rate of 745 on.
+    if rate == 0:
+        return np.eye(1, largest + 1)[0]
+    ranks = np.arange(1, largest + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(rate) - np.log(ranks))])
+    return np.exp(logs - rate)
 
 
 def convolution_power(distribution: np.ndarray, exponent: int) -> np.ndarray:

@@ -1,12 +1,15 @@
 """The sections of a report that need the trained model: attention, energies and wells of heads."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hopfield_attn.analysis.diagnostics import OUTCOME_NAMES
 from hopfield_attn.analysis.head_trace import HeadTrace
 from hopfield_attn.analysis.head_wells import head_wells
 from hopfield_attn.analysis.report.attention_view import Queries, attention_view
@@ -14,12 +17,12 @@ from hopfield_attn.analysis.report.line_chart import Line, line_chart
 from hopfield_attn.analysis.report.markup import Markup, element, join, number, png_figure, table
 from hopfield_attn.analysis.report.page import Section
 from hopfield_attn.analysis.well_plot import describe_wells, draw_wells
-from hopfield_attn.energies.regimes import REGIME_NAMES
+from hopfield_attn.energies.regimes import REGIME_NAMES, Regime
+from hopfield_attn.energies.spline import DEFAULT_KNOTS
 from hopfield_attn.train.trace_example import ExampleTraces, example_traces
 from hopfield_attn.train.trace_text import text_traces
 from hopfield_attn.train.trained import TASKS_WITHOUT_TEXT, TrainedRun, load_run
 from hopfield_attn.train.whole_checkpoint import CheckpointError
-from hopfield_attn.typing import Array
 
 DEFAULT_TEXT = "the head settles into a well, and the words that it binds together stay with it"
 _NUM_HEADS = 3
@@ -27,10 +30,11 @@ _MAX_TOKENS = 20
 _MAX_LENGTH = 48
 """Tokens of a generated example beyond which its matrices are not drawn."""
 _NUM_STARTS = 32
+_NOTHING = Markup("")
 
 
 def head_sections(config: Any, workdir: Path, text: str) -> list[Section]:
-    """Attention, energies and wells of the heads with the largest |α|.
+    """Attention, energies and wells of the heads whose F is farthest from that of plain attention.
 
     They are shown on a text, or, of a generated task, on one example with its true sources.
 
@@ -46,7 +50,7 @@ def head_sections(config: Any, workdir: Path, text: str) -> list[Section]:
     try:
         run = load_run(config, workdir)
     except (FileNotFoundError, CheckpointError, KeyError, ValueError) as error:
-        return [Section(title, f"The model could not be loaded: {error}", Markup(""))]
+        return [Section(title, f"The model could not be loaded: {error}", _NOTHING)]
     heads = chosen_heads(run)
     if config.task in TASKS_WITHOUT_TEXT:
         shown = example_traces(run, heads)
@@ -54,26 +58,42 @@ def head_sections(config: Any, workdir: Path, text: str) -> list[Section]:
     else:
         traces = text_traces(run, text or DEFAULT_TEXT, heads, max_tokens=_MAX_TOKENS)
         attention = _attention(traces)
-    return [attention, _energies(traces), _shapes(traces), _wells(traces)]
+    return [attention, _energies(traces), _shapes(run, traces), _wells(traces)]
 
 
 def chosen_heads(run: TrainedRun) -> list[tuple[int, int]]:
-    """(layer, head) from 0: the non-linear heads with the largest |α|; else one identity head."""
+    """(layer, head) from 0: those whose F is farthest from u; else one identity head.
+
+    The distance is max |F'(u) − 1| over |u| ≤ 1, which is |α| for a quadratic F.
+    """
+    u = np.linspace(-1.0, 1.0, 41)
+    found = [
+        (-float(np.max(np.abs(slope - 1))), layer, head)
+        for layer, head, _, slope in _head_slopes(run, u)
+    ]
+    return [(layer, head) for _, layer, head in sorted(found)[:_NUM_HEADS]] or [(0, 0)]
+
+
+def _head_slopes(run: TrainedRun, u: np.ndarray) -> Iterator[tuple[int, int, str, np.ndarray]]:
+    """(layer, head, family, F'(u)) of every non-linear head, counted from 0."""
     encoder = run.definition.bind(run.params).encoder
-    found = []
     for index, layer in enumerate(encoder.layers):
         for group in layer.attention.groups:
             if group.family != "identity":
                 heads = range(group.start, group.stop)
-                found += [(-abs(float(layer.attention.alpha[h])), index, h) for h in heads]
-    return [(layer, head) for _, layer, head in sorted(found)[:_NUM_HEADS]] or [(0, 0)]
+                slopes_of = jax.vmap(
+                    lambda F: F.derivative(jnp.asarray(u, jnp.float32)), axis_size=len(heads)
+                )
+                slopes = slopes_of(layer.attention.nonlinearity(group).per_head(len(heads)))
+                for head, slope in zip(heads, slopes, strict=True):
+                    yield index, head, group.family, np.asarray(slope)
 
 
 _ATTENTION = "Effective attention"
 _READING = (
     "Rows look at columns. First plain attention A, then the matrix W that gives the output "
     "of the non-linear head, x = W y, at the chosen step, then what changed: blue is more, "
-    "orange with a stroke is less. The heads with the largest |α|."
+    "orange with a stroke is less. The heads whose F is farthest from that of plain attention."
 )
 
 
@@ -87,7 +107,7 @@ def _attention_to_sources(shown: ExampleTraces) -> Section:
     lead = f"An example of {task}, in none of the sets of this run. "
     if task.length > _MAX_LENGTH:
         lead += f"Its {task.length} tokens are more than the {_MAX_LENGTH} that can be drawn."
-        return Section(_ATTENTION, lead, Markup(""))
+        return Section(_ATTENTION, lead, _NOTHING)
     lead += "Outlined are the sources: the tokens that the answer at a row is read from. "
     queries = Queries(np.asarray(example["positions"]), np.asarray(example["sources"]))
     views = [
@@ -112,10 +132,32 @@ def _energies(traces: list[HeadTrace]) -> Section:
         "Each step moves the head's state downhill; a curve that is flat has arrived. Rises below "
         f"{number(rounding)} are rounding."
     )
-    return Section("The energy falls", lead, chart)
+    return Section("The energy falls", lead, join([chart, table(_AT_THE_END, _ends(traces))]))
 
 
-def _shapes(traces: list[HeadTrace]) -> Section:
+_AT_THE_END = [
+    "head", "steps T", "residual ‖∇E‖", "distance to plain attention", "outcome", "regime",
+    "one well is certified",
+]  # fmt: skip
+
+
+def _ends(traces: list[HeadTrace]) -> list[list[Any]]:
+    """Where each head stands after its last step, whatever its coupling."""
+    return [
+        [
+            _short(trace),
+            len(trace.found.energies) - 1,
+            number(float(trace.found.residuals[-1])),
+            f"{float(trace.found.distances[-1]):.1%}",
+            OUTCOME_NAMES[int(trace.found.outcome)],
+            REGIME_NAMES[int(trace.found.regime.status)],
+            _certified_from(trace.found.regime),
+        ]
+        for trace in traces
+    ]
+
+
+def _shapes(run: TrainedRun, traces: list[HeadTrace]) -> Section:
     lines = []
     for trace in traces:
         reach = max(1.0, float(np.max(trace.found.gained)))
@@ -127,11 +169,36 @@ def _shapes(traces: list[HeadTrace]) -> Section:
         title="What training made of F: the factor on a token's weight",
         level=Line("plain attention", [], [1.0]),
     )  # fmt: skip
-    return Section("Learned F", "F′ = 1 everywhere is plain attention.", chart)
+    splines = _spline_charts(run)
+    lead = "F′ = 1 everywhere is plain attention."
+    if splines:
+        lead += " Below, the spline of every head over its knots."
+    return Section("Learned F", lead, join([chart, *splines]))
+
+
+def _spline_charts(run: TrainedRun) -> list[Markup]:
+    """F' of all spline heads, a chart a layer."""
+    u = np.linspace(DEFAULT_KNOTS[0], DEFAULT_KNOTS[-1], 65)
+    layers: dict[int, list[Line]] = {}
+    for layer, head, family, slope in _head_slopes(run, u):
+        if family == "spline":
+            name = f"head {head + 1}"
+            layers.setdefault(layer, []).append(Line(name, u.tolist(), slope.tolist()))
+    return [
+        line_chart(
+            lines, x_label="s u", y_label="F′(s u)", title=f"Splines of layer {layer + 1}",
+            level=Line("plain attention", [], [1.0]),
+        )
+        for layer, lines in layers.items()
+    ]  # fmt: skip
 
 
 def _wells(traces: list[HeadTrace]) -> Section:
-    trace = traces[0]
+    trace, title = traces[0], "Context wells"
+    if not np.all(np.isfinite(trace.values)):
+        return Section(
+            title, f"The values of {trace.name} are not finite on these tokens.", _NOTHING
+        )
     coupling = trace.options["coupling"]
     # Without a row that stands for the whole, the first real token is looked at.
     query = None if coupling == "pooled" else min(1, len(trace.tokens) - 1)
@@ -153,11 +220,12 @@ def _wells(traces: list[HeadTrace]) -> Section:
     header = ["well", "share of starts", "energy", "depth", "smallest curvature", "binds most"]
     regime = REGIME_NAMES[int(found.regime.status)]
     lead = (
-        f"Descents from {_NUM_STARTS} random starts, to convergence. Known before iterating: the "
-        f"head is {regime}; one well is certified for λ from {number(_lam(found.regime))}."
+        f"Descents from {_NUM_STARTS} random starts, of which {found.wells.share('converged'):.0%} "
+        f"arrived in a well. Known before iterating: the head is {regime}; one well is certified "
+        f"{_certified_from(found.regime)}."
     )
     figure = png_figure(picture.getvalue(), caption=about)
-    return Section("Context wells", lead, join([figure, table(header, rows)]))
+    return Section(title, lead, join([figure, table(header, rows)]))
 
 
 def _bound(gains: np.ndarray, trace: HeadTrace) -> list[list[str]]:
@@ -177,10 +245,11 @@ def _binds(tokens: list[str]) -> Markup:
     return join([*spans, element("span", tokens[-1])]) if tokens else Markup("–")
 
 
-def _lam(regime: Any) -> float:
-    lam: Array = regime.convex_lam
-    return float(lam)
+def _certified_from(regime: Regime) -> str:
+    lam = float(regime.convex_lam)
+    return f"for λ from {number(max(lam, 0.0))}" if np.isfinite(lam) else "for no λ"
 
 
 def _short(trace: HeadTrace) -> str:
-    return f"{trace.layer + 1}.{trace.head + 1} {trace.nonlinearity.name}, α {trace.alpha:+.3f}"
+    name = f"{trace.layer + 1}.{trace.head + 1} {trace.nonlinearity.name}"
+    return name if trace.nonlinearity.alpha is None else f"{name}, α {trace.alpha:+.3f}"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from hopfield_attn.analysis.head_trace import HeadTrace, trace_heads
-from hopfield_attn.data.tokenizer import encode_texts, special_ids
+from hopfield_attn.checks import check_count
+from hopfield_attn.data.tokenizer import encode_texts, special_ids, token_label
 from hopfield_attn.train.trained import TrainedRun
 
 
@@ -34,14 +35,18 @@ def text_traces(
       run: the run.
       text: any text.
       heads: (layer, head) pairs, counted from 0.
-      max_tokens: cut the sequence to as many; ``None``: the length of the model.
+      max_tokens: cut the sequence to as many, at least 2, ``[CLS]`` and ``[SEP]`` among them;
+        ``None``: the length of the model.
     """
     if run.tokenizer is None:
         raise ValueError(f"the task {run.config.task!r} has no text; trace its tokens: trace_heads")
     special = special_ids(run.tokenizer)
-    longest = min(run.config.data.length, max_tokens or run.config.data.length)
+    longest = run.config.data.length
+    if max_tokens is not None:
+        check_count(2, max_tokens=max_tokens)
+        longest = min(longest, max_tokens)
     (ids,) = encode_texts(run.tokenizer, [text])
     ids = [special["[CLS]"], *ids[: longest - 2], special["[SEP]"]]
-    tokens = [str(run.tokenizer.id_to_token(k)).replace("Ġ", "") for k in ids]
+    tokens = [token_label(run.tokenizer, token_id) for token_id in ids]
     encoder = run.definition.bind(run.params).encoder
     return trace_heads(encoder, ids, heads, tokens=tokens)

@@ -1,6 +1,7 @@
 """Landscapes: energies without a minimum, labels of points that lie close together."""
 
 import numpy as np
+import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -25,3 +26,10 @@ def test_labels_of_two_close_points_do_not_overlap():
     pairs = [(i, j) for i in range(4) for j in range(i) if boxes[i].overlaps(boxes[j])]
     assert len(boxes) == 4
     assert pairs == []
+
+
+@pytest.mark.parametrize("height", [1.0, np.nan, np.inf])
+def test_an_energy_without_contours_is_said_to_be_so(height, tmp_path):
+    path = tmp_path / "flat.png"
+    draw_landscape(path, lambda x: height + 0 * x[0], extent=(-1, 1, -1, 1))
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -168,3 +168,13 @@ def test_wells_of_half_precision_arrays_are_found_in_float32():
 def test_a_search_without_starts_is_refused():
     with pytest.raises(ValueError, match=r"starts must have a row .*\(0, 2\)"):
         find_wells(lambda x: jnp.sum(x**2), jnp.ones((0, 2)), step_size=0.1)
+
+
+def test_gains_of_features_bind_no_token():
+    options = {"nonlinearity": nonlinearities.log_cosh(1.0), "lam": 0.0, "query": 0}
+    found = head_wells(jnp.eye(3), jnp.ones((3, 2)), coupling="elementwise", **options)
+    with pytest.raises(ValueError, match="gains of features"):
+        found.bound(["a", "b", "c"])
+    found = head_wells(jnp.eye(3), jnp.ones((3, 2)), coupling="pairwise", **options)
+    with pytest.raises(ValueError, match="tokens"):
+        found.bound(["a", "b"])

@@ -48,31 +48,39 @@ def attention_view(trace: HeadTrace, *, name: str, queries: Queries | None = Non
       queries: rows with known sources, which get an outline.
 
     Returns:
-      A section; of an elementwise head, which has no such matrix, a note.
+      A section, with the steps up to the first that is not finite; of an elementwise head, which
+      has no such matrix, a note.
     """
     matrices = np.asarray(trace.found.attention)
-    if not np.all(np.isfinite(matrices)):
-        return element("p", f"{trace.name}: no attention matrix to show.", class_="note")
-    measures = [attention_measures(w, trace.weights) for w in trace.found.attention]
-    last = len(matrices) - 1
+    is_finite = np.isfinite(matrices).all(axis=(1, 2))
+    num_finite = len(matrices) if is_finite.all() else int(np.argmin(is_finite))
+    if trace.options["coupling"] == "elementwise":
+        reason = "scales every feature on its own, and no matrix over tokens gives its output"
+        return element("p", f"{trace.name}: an elementwise head {reason}.", class_="note")
+    if not num_finite:
+        return element("p", f"{trace.name}: its attention is not finite.", class_="note")
+    diverged = "" if num_finite == len(matrices) else f", not finite from step {num_finite} on"
+    matrices = matrices[:num_finite]
+    measures = [attention_measures(w, trace.weights) for w in trace.found.attention[:num_finite]]
+    last = num_finite - 1
     lines = [_describe(k, measures[k], trace, queries) for k in range(len(matrices))]
     outlined = queries.cells if queries else []
     changes = matrices - matrices[:1]
     largest, largest_change = (float(np.abs(a).max()) or 1.0 for a in (matrices, changes))
     shown = [
-        ("plain attention A", matrices[:1], largest),
-        ("effective W", matrices, largest),
-        (f"W − A, darkest at {number(largest_change)}", changes, largest_change),
+        ("plain attention A", "", matrices[:1], largest),
+        ("effective W", "", matrices, largest),
+        ("W − A", f", darkest at {number(largest_change)}", changes, largest_change),
     ]
     views = [
         element(
             "figure",
-            element("figcaption", caption),
-            _matrix(stack[-1], trace.tokens, scale, outlined),
+            element("figcaption", caption + scale_note),
+            _matrix(stack[-1], trace.tokens, scale, outlined, caption=caption),
         )
-        for caption, stack, scale in shown
+        for caption, scale_note, stack, scale in shown
     ]
-    data = {"lines": lines, "views": [_cells(stack / scale) for _, stack, scale in shown[1:]]}
+    data = {"lines": lines, "views": [_cells(stack, scale) for *_, stack, scale in shown[1:]]}
     slider = element(
         "label",
         "step t ",
@@ -81,7 +89,7 @@ def attention_view(trace: HeadTrace, *, name: str, queries: Queries | None = Non
     )
     return element(
         "section",
-        element("h3", f"{trace.name}, α = {number(trace.alpha)}"),
+        element("h3", _heading(trace) + diverged),
         slider,
         element("div", *views, class_="views"),
         element("p", lines[last], class_="measures"),
@@ -91,15 +99,26 @@ def attention_view(trace: HeadTrace, *, name: str, queries: Queries | None = Non
     )
 
 
-def _cells(shares: np.ndarray) -> list[dict[str, list]]:
-    """Colour and sign of every cell at every step."""
+def _heading(trace: HeadTrace) -> str:
+    if trace.nonlinearity.alpha is None:
+        return trace.name
+    return f"{trace.name}, α = {number(trace.alpha)}"
+
+
+def _cells(matrices: np.ndarray, largest: float) -> list[dict[str, list]]:
+    """Colour, sign and value of every cell at every step."""
     return [
         {
-            "colors": [cell_color(share) for share in step.ravel().tolist()],
-            "signs": [int(share < _VISIBLE) for share in step.ravel().tolist()],
+            "colors": [cell_color(value / largest) for value in step.ravel().tolist()],
+            "signs": [int(value < _VISIBLE * largest) for value in step.ravel().tolist()],
+            "values": [_hint(value) for value in step.ravel().tolist()],
         }
-        for step in shares
+        for step in matrices
     ]
+
+
+def _hint(value: float) -> str:
+    return f"{value:+.4f}"
 
 
 def cell_color(share: float) -> str:
@@ -149,6 +168,8 @@ def _matrix(
     tokens: Sequence[str],
     largest: float,
     outlined: Sequence[tuple[int, int]],
+    *,
+    caption: str,
 ) -> Markup:
     rows, columns = matrix.shape
     parts = []
@@ -156,7 +177,7 @@ def _matrix(
         x, y = _LABELS + j * _CELL, _LABELS + i * _CELL
         value = float(matrix[i, j])
         color = cell_color(value / largest)
-        hint = element("title", f"{tokens[i]} → {tokens[j]}: step T {value:+.4f}")
+        hint = element("title", f"{tokens[i]} → {tokens[j]}: {_hint(value)}")
         parts.append(element("rect", hint, x=x, y=y, width=_CELL, height=_CELL, fill=color))
     strokes = [
         element(
@@ -179,6 +200,6 @@ def _matrix(
             element("text", short, transform=f"translate({middle} {_LABELS - 5}) rotate(-90)")
         )
     size = _LABELS + max(rows, columns) * _CELL + 2
-    described = f"attention over {rows} tokens; rows look at columns"
+    described = f"{caption} over {rows} tokens; rows look at columns"
     return element("svg", *parts, *strokes, viewBox=f"0 0 {size} {size}", role="img",
                    aria_label=described)  # fmt: skip

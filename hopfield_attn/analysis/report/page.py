@@ -122,8 +122,13 @@ for (const view of document.querySelectorAll(".attention")) {
     view.querySelector("output").textContent = t;
     view.querySelector(".measures").textContent = steps.lines[t];
     drawn.forEach(([cells, strokes], v) => {
-      const {colors, signs} = steps.views[v][t];
-      cells.forEach((cell, k) => cell.setAttribute("fill", colors[k]));
+      const {colors, signs, values} = steps.views[v][t];
+      cells.forEach((cell, k) => {
+        cell.setAttribute("fill", colors[k]);
+        const hint = cell.querySelector("title");
+        const end = hint.textContent.lastIndexOf(": ") + 2;
+        hint.textContent = hint.textContent.slice(0, end) + values[k];
+      });
       strokes.forEach((line, k) => line.classList.toggle("hidden", !signs[k]));
     });
   });

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from configs.defaults import get_defaults
+from hopfield_attn.analysis.report.attention_view import attention_view
 from hopfield_attn.analysis.report.markup import number
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.report_energies import energy_sections
+from hopfield_attn.train.report_heads import chosen_heads
 from hopfield_attn.train.report_run import _alphas, _curves, _Run, _title, write_report
 from hopfield_attn.train.run_files import REPORT_FILE, read_versions
 from hopfield_attn.train.trace_example import example_traces
-from hopfield_attn.train.trace_text import head_trace
+from hopfield_attn.train.trace_text import head_trace, text_traces
 from hopfield_attn.train.trained import load_run
 from scripts.report import main
 
@@ -90,8 +92,9 @@ def test_the_report_has_every_part(report, run):
     assert "What differs" in report
     commit = read_versions(run.folder)["commit"]
     assert commit == "not a checkout" or commit[:12] in report
-    # The wells of a convex head.
+    # The wells of a convex head, and where it stands after its steps.
     assert "One well: 100% of 32 starts" in report
+    assert "residual ‖∇E‖" in report and "distance to plain attention" in report
 
 
 @pytest.mark.core
@@ -174,6 +177,43 @@ def test_heads_of_a_generated_task_are_shown_beside_the_true_sources(recall, rec
 def source_mass_of(trace, example):
     rows = np.asarray(trace.found.attention[-1])[example["positions"]]
     return np.mean(np.sum(np.abs(rows) * example["sources"], 1) / np.sum(np.abs(rows), 1))
+
+
+@pytest.mark.parametrize(
+    ("heads", "coupling", "said"),
+    [
+        ("square:2", "pooled", ["layer 1, head 1: square</h3>", ">1.1 square<"]),
+        ("spline:2", "pairwise", ["Splines of layer 1", ">head 2<"]),
+        ("log_cosh:2", "elementwise", ["an elementwise head scales every feature", "convex"]),
+    ],
+)
+def test_every_family_and_coupling_has_a_report(train_run, heads, coupling, said):
+    run = train_run({"task": "synthetic", "model.heads": heads, "model.coupling": coupling})
+    page = write_report(run.config, run.folder).read_text()
+    for text in said:
+        assert text in page
+
+
+def test_the_heads_that_are_shown_are_those_whose_f_is_farthest_from_u(train_run):
+    run = train_run({"task": "synthetic", "model.heads": "quadratic:1,square:1"})
+    # |F'(u) − 1| of a square head is 3 at u = −1; α of the other is small, as it began at 0.
+    (first, second), *_ = [chosen_heads(load_run(run.config, run.folder))]
+    assert first[1] == 1 and second == (0, 0)
+
+
+def test_a_head_that_diverges_shows_its_finite_steps(run):
+    trace = head_trace(load_run(run.config, run.folder), "walk sings", layer=0, head=1)
+    broken = trace.found.attention.at[1:].set(np.nan)
+    view = attention_view(trace._replace(found=trace.found._replace(attention=broken)), name="a")
+    assert "not finite from step 1 on" in view and 'max="0"' in view
+    labels = re.findall('aria-label="([^"]*)"', view)
+    assert len(labels) == len(set(labels)) == 3
+
+
+@pytest.mark.parametrize("max_tokens", [0, 1])
+def test_a_text_has_room_for_its_frame(run, max_tokens):
+    with pytest.raises(ValueError, match="max_tokens must be >= 2"):
+        text_traces(load_run(run.config, run.folder), "walk", [(0, 0)], max_tokens=max_tokens)
 
 
 def test_sequences_too_long_to_draw_are_said_to_be_so(recall, recall_report, monkeypatch):
