@@ -2,6 +2,8 @@
 
 Command:   ./scripts/quickstart
 Smoke:     ./scripts/quickstart --smoke
+Expected:  test accuracy 0.127 with quadratic heads and 0.128 all-linear, where the commonest piece
+           is 0.032 (Python 3.11.7, whose documentation is the text; experiments/00_quickstart)
 
 Trains the mixed encoder and an all-linear one (same seed, data and number of parameters) as masked
 language models on CPython's own documentation.

@@ -4,9 +4,9 @@
 
 The config is a Python file with get_config(arg), or the config.json of a run folder. Every key of
 configs/defaults.py can be set on the command line; the text after the colon goes to get_config
-(":smoke" is a run of seconds). Ctrl-C, SIGTERM and SIGUSR1 save the current step, at any moment,
-and the same command goes on from there; a second signal ends it at once. A folder that another
-process writes into is refused.
+(":smoke" is a run of seconds). Ctrl-C, SIGTERM and SIGUSR1 end it at any moment, and in training
+save the current step; the same command goes on from there; a second signal ends it at once. A
+folder that another process writes into is refused.
 
 The run folder gets config.json, versions.json, tokenizer.json, metrics.jsonl and metrics.csv,
 checkpoints/, result.json and, with --config.baseline_heads, a linear run beside it in

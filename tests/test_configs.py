@@ -16,7 +16,7 @@ from hopfield_attn.nn.heads import parse_heads
 from hopfield_attn.train import main
 from hopfield_attn.train.config_checks import check_train_config
 from hopfield_attn.train.logging import read_metrics
-from tests.models.tiny_bert import write_folder
+from tests.models.tiny_bert import CONFIG, write_folder
 from tests.scripts import load_script
 
 CONFIGS = {
@@ -194,7 +194,11 @@ def test_smoke_variant_trains_for_real(name, glue_folder, question_folder, tmp_p
     elif config.task in ("superglue", "qa", "quality", "scrolls"):
         config.data.dir = str(question_folder)
     if config.model.pretrained:
-        config.model.pretrained = str(write_folder(tmp_path / "bert"))
+        # As many heads and layers as MiniLM has, which the config is made for.
+        sizes = {"num_attention_heads": 12, "num_hidden_layers": 6}
+        sizes |= {"hidden_size": 24, "intermediate_size": 48}
+        folder = write_folder(tmp_path / "bert", config=CONFIG | sizes)
+        config.model.pretrained = str(folder)
     console = Console(file=io.StringIO(), width=200)
     tmp_path = tmp_path / "run"
     result = main.run(config, tmp_path, console=console)

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +33,10 @@ def test_the_python_code_runs_and_does_what_it_says():
     np.testing.assert_allclose(result.x, scope["memories"][2], atol=0.05)
     assert scope["out"].shape == (2, 128, 4, 32)
     assert bool(jnp.all(jnp.isfinite(scope["out"])))
+    block = scope["Block"](16, rngs=nnx.Rngs(0))
+    x, mask = jnp.ones((2, 5, 16)), jnp.ones((2, 5), bool)
+    grads = nnx.grad(lambda block: jnp.sum(block(x, mask) ** 2))(block)
+    assert grads["attention"]["alpha"].shape == (4,)
 
 
 def test_the_energy_in_ten_lines_is_ten_lines():

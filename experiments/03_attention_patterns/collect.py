@@ -34,7 +34,7 @@ COLUMNS = (
     "n",
     "test accuracy, equal steps",
     "difference to linear",
-    "accuracy, equal time",
+    "validation accuracy, equal time",
     "n that reach 90 %",
     "samples to 90 %",
     "seconds to 90 %",

@@ -29,7 +29,8 @@ TITLES = {"match3": "Match-3", "retrieval": "pattern retrieval"}
 SEEDS_ASKED, NUM_SETTINGS = 5, 9
 LARGE = 3.0
 """λ from which on the exponents are fitted."""
-FIGURES = ("energy_drop", "attention_distance", "unconverged", "abs_alpha")
+SPREAD_FIGURES = ("energy_drop", "attention_distance")
+MEAN_FIGURES = ("unconverged", "abs_alpha")
 
 
 def collect(folder: Path) -> None:
@@ -166,8 +167,9 @@ def task_table(task: str, runs: list[Run]) -> str:
     lines = [
         f"**{TITLES[task]}**",
         "",
-        "| λ | seeds | test accuracy | difference to linear | accuracy, equal time | steps/s "
-        "| energy drop | distance to plain attention | not settled | mean \\|α\\| | failed |",
+        "| λ | seeds | test accuracy | difference to linear | validation accuracy, equal time "
+        "| steps/s | energy drop, median (range) | distance to plain attention, median (range) "
+        "| not settled | mean \\|α\\| | failed |",
         "|" + " --- |" * 11,
     ]
     for lam, group in groups.items():
@@ -187,7 +189,8 @@ def task_table(task: str, runs: list[Run]) -> str:
                     f"{statistics.median(run['steps_per_second'] for run in done.values()):.1f}"
                     if done
                     else "–",
-                    *(_layer_mean(done, figure) for figure in FIGURES),
+                    *(_layer_range(done, figure) for figure in SPREAD_FIGURES),
+                    *(_layer_mean(done, figure) for figure in MEAN_FIGURES),
                     ", ".join(sorted(f"seed {r['seed']}: {r['failure']}" for r in _failed(group)))
                     or "none",
                 ]
@@ -207,15 +210,27 @@ def _failed(group: dict[int, Run]) -> list[Run]:
     return [run for run in group.values() if run["failure"]]
 
 
-def _layer_mean(runs: dict[int, Run], figure: str) -> str:
-    """Mean over layers and seeds."""
-    values = [
+def _layer_values(runs: dict[int, Run], figure: str) -> list[float]:
+    """A figure of all layers and seeds."""
+    return [
         value
         for run in runs.values()
         for name, value in run["layers"].items()
         if name.endswith(f"/{figure}") and value is not None
     ]
+
+
+def _layer_mean(runs: dict[int, Run], figure: str) -> str:
+    values = _layer_values(runs, figure)
     return f"{statistics.fmean(values):.3g}" if values else ""
+
+
+def _layer_range(runs: dict[int, Run], figure: str) -> str:
+    """Median and extremes, of what spans orders of magnitude."""
+    values = _layer_values(runs, figure)
+    if not values:
+        return ""
+    return f"{statistics.median(values):.2g} ({min(values):.2g} to {max(values):.2g})"
 
 
 def draw() -> None:

@@ -69,6 +69,12 @@ class EnergyAttention(nnx.Module):
         other families get no gradient. Only in a layer with a spline head.
       heads: their specification, as given.
       groups: the runs of heads that share a family.
+
+    Example:
+      >>> layer = EnergyAttention(
+      ...     16, 4, heads="identity:2,quadratic:2", num_steps=2, rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 5, 16))).shape, layer.alpha.shape
+      ((2, 5, 16), (4,))
     """
 
     def __init__(

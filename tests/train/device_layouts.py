@@ -1,6 +1,6 @@
 """A program of the tests: training steps on simulated devices, one layout after another.
 
-  python tests/train/device_layouts.py '{"layouts": [...], "config": {...}, "num_steps": 3}'
+  python tests/train/device_layouts.py '{"runs": [...], "config": {...}, "num_steps": 3}'
 
 prints a JSON line a layout: losses as hex, memory of the compiled step a device, and the size of
 the largest part of the state.

@@ -36,6 +36,8 @@ def config(bert, tmp_path):
     made = get_config("smoke")
     made.data.dir = str(folder.parent)
     made.model.pretrained = str(bert)
+    # The BERT of the tests has four heads and three layers.
+    made.model.update({"heads": "quadratic:2,identity:2", "head_layers": "2-3"})
     return made
 
 
