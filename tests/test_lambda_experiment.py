@@ -65,7 +65,7 @@ def test_table_names_the_runs_that_failed(collect):
     ]
     assert [row[0] for row in rows] == ["| linear", "| 0", "| 1"]
     assert rows[1][1] == "1" and rows[1][-1] == "seed 1: exit code 1 |"
-    assert rows[2][3] == "+0.4100 ± 0.0058 *" and rows[2][6].startswith("1 (1 to 1")
+    assert rows[2][3] == "+0.4100 ± 0.0058 *" and rows[2][6] == "1 (0.5 to 1.5)"
     assert rows[0][-1] == "none |"
 
 
