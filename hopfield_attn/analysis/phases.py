@@ -192,16 +192,22 @@ def draw_phases(
                 mask = np.ma.masked_where(counts != value, counts)
                 clear = ListedColormap([(0.0, 0.0, 0.0, 0.0)])
                 axes.pcolor(found.alphas, found.lams, mask, hatch=hatch, cmap=clear)
-        axes.plot(found.alphas, found.certified, color="#1b1b1b", linewidth=2)
+        (line,) = axes.plot(found.alphas, found.certified, color="#1b1b1b", linewidth=2)
         if len(found.lams) > 1:
             axes.set_ylim(found.lams.min(), found.lams.max())
-        _label_boundary(axes, found)
         if own is not None:
             _mark(axes, own)
         middles = [(low + high) / 2 for low, high in itertools.pairwise(_EDGES)]
         bar = figure.colorbar(mesh, ax=axes, ticks=middles, label="wells found")
         bar.ax.set_yticklabels(_NAMES)
         axes.set(xlabel=f"strength α of {found.family}", ylabel="tie λ")
+        low, high = axes.get_ylim()
+        if np.any((found.certified > low) & (found.certified < high)):
+            # Not beside the line, where there may be no room on the side that it speaks of.
+            figure.legend(
+                [line], ["above this line one well is proved"], loc="outside lower center",
+                frameon=False,
+            )  # fmt: skip
         figure.suptitle(title, fontsize=10)
         figure.savefig(path, format="png")
 
@@ -220,23 +226,3 @@ def _inner_side(axes: Any, x: float) -> str:
     """How to align a text at ``x`` so that it stays inside the axes."""
     left, right = axes.get_xlim()
     return "left" if x < (left + right) / 2 else "right"
-
-
-def _label_boundary(axes: Any, found: Phases) -> None:
-    """Says what the boundary is, on its convex side: above it."""
-    low, high = found.lams.min(), found.lams.max()
-    inside = np.flatnonzero((found.certified > low) & (found.certified < high))
-    if len(inside):
-        k = inside[3 * len(inside) // 4]
-        rises = found.certified[k] > found.certified[max(k - 1, 0)]
-        side = "right" if rises else "left"
-        text = axes.annotate(
-            "above the line:\none well, proved",
-            (found.alphas[k], found.certified[k]),
-            xytext=(-7 if rises else 7, 0),
-            textcoords="offset points",
-            va="center",
-            ha=side,
-            fontsize=7.5,
-        )
-        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
