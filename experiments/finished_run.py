@@ -70,6 +70,16 @@ def add_runs(
         write_json(path, {"task": path.stem, "runs": rows})
 
 
+def failed_runs(runs: Path, task: str) -> dict[Path, str]:
+    """Folder → why it has no result, of the runs that failed in the sweeps RUNS/TASK-*."""
+    return {
+        path.parent / run["name"]: run["reason"].partition(";")[0]
+        for path in sorted(runs.glob(f"{task}-*/sweep.json"))
+        for run in json.loads(path.read_text(encoding="utf-8"))["missing"]
+        if run["reason"].startswith("exit code")
+    }
+
+
 def read_finished(folder: Path) -> FinishedRun:
     """Reads config, result and versions.
 

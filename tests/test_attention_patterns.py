@@ -12,6 +12,7 @@ from rich.console import Console
 
 from configs.synthetic import get_config
 from experiments import curves
+from experiments.finished_run import failed_runs
 from hopfield_attn.train import main
 from tests.scripts import load_script
 
@@ -55,6 +56,30 @@ def test_level_is_reached_where_accuracy_stays_above_it():
 def test_accuracy_at_a_time_is_that_of_the_last_evaluation_before_it():
     run = made_up("identity", "", 0, [0.2, 0.4, 0.9], speed=10.0)
     assert [curves.accuracy_at(run, t) for t in (9, 10, 29, 30, 99)] == [0, 0.2, 0.4, 0.9, 0.9]
+
+
+def test_failed_runs_are_named_and_no_figure_of_them_is_used(tmp_path):
+    failed = {
+        key: value
+        for key, value in made_up("exponential", "pairwise", 1, [0.5]).items()
+        if key in ("task", "heads", "coupling", "num_steps", "seed", "batch_size")
+    } | {"failure": "exit code 1, loss not finite"}
+    alone = failed | {"heads": "square", "seed": 0}
+    rows = collect.table("recall", [*RUNS, failed, alone]).splitlines()
+    named = [row for row in rows if "exit code 1" in row]
+    assert named[0].startswith("| exponential, pairwise, T = 2 | 0 | – |")
+    assert named[0].endswith("| seed 1: exit code 1, loss not finite |")
+    assert len(named) == 2 and {row.count("|") for row in rows if row.startswith("|")} == {
+        len(collect.COLUMNS) + 1
+    }
+    sweep = tmp_path / "recall-nonlinear" / "sweep.json"
+    sweep.parent.mkdir()
+    missing = [
+        {"name": "a", "reason": "exit code 1, loss not finite; try less"},
+        {"name": "b", "reason": "not started"},
+    ]
+    sweep.write_text(json.dumps({"missing": missing}))
+    assert failed_runs(tmp_path, "recall") == {sweep.parent / "a": "exit code 1, loss not finite"}
 
 
 @pytest.mark.parametrize("speed", [43.51, 17.3, 29.97, 31.6, 1 / 3])

@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from experiments.curves import at_equal_time, differences
-from experiments.finished_run import merge_runs
+from experiments.finished_run import failed_runs, merge_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
@@ -42,18 +42,20 @@ COLUMNS = (
     "mass, best head",
     "mass, mean",
     "mass of A, best head",
+    "failed",
 )
 
 
 def collect(runs: Path) -> None:
-    """Adds to results/TASK.json what the finished runs below a folder found."""
+    """Adds to results/TASK.json what the finished and the failed runs below a folder found."""
     # Needs JAX, which the tables do not.
     sys.path.insert(0, str(HERE.parents[1]))
-    from measure import read_run
+    from measure import read_failed, read_run
 
     earlier = read_results()
     for task in TASKS:
-        found = (read_run(path.parent) for path in runs.glob(f"{task}-*/*/result.json"))
+        found = [read_run(path.parent) for path in runs.glob(f"{task}-*/*/result.json")]
+        found += [read_failed(*failed) for failed in failed_runs(runs, task).items()]
         rows = merge_runs(earlier.get(task, []), found, key_of)
         if rows:
             (HERE / "results").mkdir(exist_ok=True)
@@ -76,14 +78,26 @@ def read_results() -> dict[str, list[dict]]:
 
 
 def by_setting(runs: list[dict]) -> dict[str, dict[int, dict]]:
-    """Runs by setting, then by seed; the linear ones first."""
+    """Finished runs by setting, then by seed; the linear ones first."""
     found: dict[str, dict[int, dict]] = {}
     for run in sorted(runs, key=key_of):
-        name = "linear"
-        if run["coupling"]:
-            name = f"{run['heads']}, {run['coupling']}, T = {run['num_steps']}"
-        found.setdefault(name, {})[run["seed"]] = run
+        group = found.setdefault(setting_of(run), {})
+        if not run.get("failure"):
+            group[run["seed"]] = run
     return found
+
+
+def setting_of(run: dict) -> str:
+    """The name of what is the same in all seeds."""
+    if not run["coupling"]:
+        return "linear"
+    return f"{run['heads']}, {run['coupling']}, T = {run['num_steps']}"
+
+
+def failures_of(runs: list[dict], setting: str) -> str:
+    """Which seeds of a setting failed, and how."""
+    failed = [run for run in runs if run.get("failure") and setting_of(run) == setting]
+    return ", ".join(f"seed {run['seed']}: {run['failure']}" for run in failed)
 
 
 def steps_to_level(run: dict) -> int | None:
@@ -121,8 +135,9 @@ def table(task: str, runs: list[dict]) -> str:
             if paired.get(name)
             else ""
         )
-        lines.append("| " + " | ".join([name, *cells[:2], difference, *cells[2:]]) + " |")
-    first = runs[0]
+        failed = failures_of(runs, name)
+        lines.append("| " + " | ".join([name, *cells[:2], difference, *cells[2:], failed]) + " |")
+    first = next(run for run in runs if not run.get("failure"))
     baselines = ", ".join(
         f"{name.replace('_', ' ')} {value:.4f}" for name, value in first["baselines"].items()
     )
@@ -131,7 +146,9 @@ def table(task: str, runs: list[dict]) -> str:
 
 
 def setting_cells(group: list[dict], linear: dict[int, dict]) -> list[str]:
-    """The cells of a row, without its name and its difference."""
+    """The cells of a row, without its name, its difference and its failures."""
+    if not group:
+        return ["0", *["–"] * (len(COLUMNS) - 4)]
     reached = [(steps_to_level(run), run) for run in group]
     reached = [(steps, run) for steps, run in reached if steps is not None]
     speeds = [run["steps_per_second"] for run in group]
@@ -206,13 +223,15 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
 def tables() -> str:
     """What stands between the marks of the README."""
     results = read_results()
-    num_runs = sum(map(len, results.values()))
-    if not num_runs:
+    runs = [run for group in results.values() for run in group]
+    if not runs:
         return "Not run yet."
+    num_failed = sum(bool(run.get("failure")) for run in runs)
     parts = ["![Accuracy of non-linear heads minus that of linear ones](accuracy.png)"]
     parts += [table(task, runs) for task, runs in results.items()]
-    if num_runs < NUM_RUNS:
-        parts.insert(0, f"**{num_runs} of {NUM_RUNS} runs are finished.**")
+    if len(runs) < NUM_RUNS:
+        progress = f"{len(runs) - num_failed} of {NUM_RUNS} runs are finished, {num_failed} failed."
+        parts.insert(0, f"**{progress}**")
     return "\n\n".join(parts)
 
 
@@ -228,7 +247,9 @@ def ledger_row() -> str:
         above = sum(mean > 0 for mean in means)
         found.append(f"{task} {above} better, {len(means) - above} worse of {len(paired)}")
     num_runs = sum(map(len, results.values()))
-    return f"settings that differ from linear heads: {'; '.join(found)} ({num_runs} runs)"
+    failed = [run for runs in results.values() for run in runs if run.get("failure")]
+    suffix = f", {len(failed)} of them failed" if failed else ""
+    return f"settings that differ from linear heads: {'; '.join(found)} ({num_runs} runs{suffix})"
 
 
 def draw_results() -> None:

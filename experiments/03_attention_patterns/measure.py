@@ -30,14 +30,7 @@ def read_run(folder: Path) -> dict:
     finished = read_finished(folder)
     result = finished.result
     tokens_per_step = config.train.batch_size * result["data"]["length"]
-    is_linear = config.model.heads == "identity"
-    return {
-        "task": config.data.task,
-        "heads": config.model.heads,
-        "coupling": "" if is_linear else config.model.coupling,
-        "num_steps": 0 if is_linear else config.model.num_steps,
-        "seed": config.seed,
-        "batch_size": config.train.batch_size,
+    return setting(config) | {
         "test_accuracy": finished.metric("test", "accuracy"),
         "validation_accuracies": read_curve(result),
         "steps_per_second": (result["tokens_per_second"] or 0) / tokens_per_step,
@@ -46,6 +39,25 @@ def read_run(folder: Path) -> dict:
         "baselines": result["baselines"],
         "difficulty": result["data"]["synthetic_task"],
         **masses(config, folder),
+    }
+
+
+def read_failed(folder: Path, failure: str) -> dict:
+    """The setting of a run that failed, and why."""
+    config, _ = load_run_config(str(folder))
+    return setting(config) | {"failure": failure}
+
+
+def setting(config) -> dict:
+    """What a run was told to do."""
+    is_linear = config.model.heads == "identity"
+    return {
+        "task": config.data.task,
+        "heads": config.model.heads,
+        "coupling": "" if is_linear else config.model.coupling,
+        "num_steps": 0 if is_linear else config.model.num_steps,
+        "seed": config.seed,
+        "batch_size": config.train.batch_size,
     }
 
 

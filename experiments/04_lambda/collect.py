@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.curves import Run, at_equal_time, differences, read_curve
-from experiments.finished_run import add_runs, read_runs
+from experiments.finished_run import add_runs, failed_runs, read_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 
@@ -36,11 +36,8 @@ MEAN_FIGURES = ("unconverged", "abs_alpha")
 def collect(folder: Path) -> None:
     """Adds to results/TASK.json what the runs below ``folder`` found, the failed ones by name."""
     for task in TITLES:
-        found = {path.parent: "" for path in folder.glob(f"{task}-*/*/result.json")}
-        for path in folder.glob(f"{task}-*/sweep.json"):
-            for run in json.loads(path.read_text(encoding="utf-8"))["missing"]:
-                if run["reason"].startswith("exit code"):
-                    found.setdefault(path.parent / run["name"], run["reason"])
+        found = failed_runs(folder, task)
+        found |= {path.parent: "" for path in folder.glob(f"{task}-*/*/result.json")}
         rows = (read_run(*run) for run in found.items())
         add_runs(RESULTS / f"{task}.json", rows, place_of)
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from hopfield_attn.analysis.report.markup import Markup, element, join, scrolling
 
-# Told apart with any colour vision, and dark enough to read the labels on white (4.5 to 1).
+# The hues of Okabe & Ito, darkened so that the labels can be read on white (4.5 to 1).
 COLORS = ("#0068a3", "#b34a00", "#00775a", "#a34c80", "#1d7aad", "#8f6200")
-# One less than colours: thirty curves differ, and in grey the dashes tell them apart.
+# One less than colours, so that thirty curves differ; what is close in colour differs in dashes.
 DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 2")
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 92, 160, 14, 46
