@@ -80,6 +80,12 @@ def failed_runs(runs: Path, task: str) -> dict[Path, str]:
     }
 
 
+def named_failures(rows: Iterable[dict[str, Any]]) -> str:
+    """Which seeds failed, and how, in a cell of a table; "" where none did."""
+    failed = [row for row in rows if row.get("failure")]
+    return ", ".join(f"seed {row['seed']}: {row['failure']}" for row in failed)
+
+
 def read_finished(folder: Path) -> FinishedRun:
     """Reads config, result and versions.
 

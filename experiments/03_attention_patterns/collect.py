@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from experiments.curves import at_equal_time, differences
-from experiments.finished_run import failed_runs, merge_runs
+from experiments.finished_run import failed_runs, merge_runs, named_failures
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 from hopfield_attn.files import write_json
@@ -94,12 +94,6 @@ def setting_of(run: dict) -> str:
     return f"{run['heads']}, {run['coupling']}, T = {run['num_steps']}"
 
 
-def failures_of(runs: list[dict], setting: str) -> str:
-    """Which seeds of a setting failed, and how."""
-    failed = [run for run in runs if run.get("failure") and setting_of(run) == setting]
-    return ", ".join(f"seed {run['seed']}: {run['failure']}" for run in failed)
-
-
 def steps_to_level(run: dict) -> int | None:
     """Steps at the first evaluation from which on accuracy is at least 90 % of the best possible.
 
@@ -135,7 +129,7 @@ def table(task: str, runs: list[dict]) -> str:
             if paired.get(name)
             else ""
         )
-        failed = failures_of(runs, name)
+        failed = named_failures(run for run in runs if setting_of(run) == name)
         lines.append("| " + " | ".join([name, *cells[:2], difference, *cells[2:], failed]) + " |")
     first = next(run for run in runs if not run.get("failure"))
     baselines = ", ".join(

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.curves import Run, at_equal_time, differences, read_curve
-from experiments.finished_run import add_runs, failed_runs, read_runs
+from experiments.finished_run import add_runs, failed_runs, named_failures, read_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
 
@@ -188,8 +188,7 @@ def task_table(task: str, runs: list[Run]) -> str:
                     else "–",
                     *(_layer_range(done, figure) for figure in SPREAD_FIGURES),
                     *(_layer_mean(done, figure) for figure in MEAN_FIGURES),
-                    ", ".join(sorted(f"seed {r['seed']}: {r['failure']}" for r in _failed(group)))
-                    or "none",
+                    named_failures(group.values()) or "none",
                 ]
             )
             + " |"
@@ -201,10 +200,6 @@ def task_table(task: str, runs: list[Run]) -> str:
 
 def _finished(group: dict[int, Run]) -> dict[int, Run]:
     return {seed: run for seed, run in group.items() if not run["failure"]}
-
-
-def _failed(group: dict[int, Run]) -> list[Run]:
-    return [run for run in group.values() if run["failure"]]
 
 
 def _layer_values(runs: dict[int, Run], figure: str) -> list[float]:

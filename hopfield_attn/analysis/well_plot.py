@@ -109,14 +109,12 @@ def describe_wells(found: HeadWells) -> str:
     """The message of the picture in one line."""
     wells = found.wells
     if not wells.num_wells:
-        shares = {name: wells.share(name) for name in _WITHOUT_WELL}
-        message = "No well" if shares["diverged"] else "No well was found"
-        of_all = f" of {len(wells.statuses)} starts"
-        for name, share in shares.items():
-            if share:
-                message += f"{':' if of_all else ','} {share:.0%}{of_all} {_WITHOUT_WELL[name]}"
-                of_all = ""
-        return message
+        message = "No well" if wells.share("diverged") else "No well was found"
+        shares = [(wells.share(name), became) for name, became in _WITHOUT_WELL.items()]
+        (share, became), *others = [(share, became) for share, became in shares if share]
+        parts = [f"{share:.0%} of {len(wells.statuses)} starts {became}"]
+        parts += [f"{share:.0%} {became}" for share, became in others]
+        return f"{message}: {', '.join(parts)}"
     if wells.num_wells == 1:
         return f"One well: {wells.basins[0]:.0%} of {len(wells.statuses)} starts end in it"
     return f"{wells.num_wells} wells: the deepest takes {wells.basins[0]:.0%} of the starts"

@@ -57,7 +57,7 @@ def make_batches(
         elements = numbers.random_map(lambda number, rng: transform(source[number], rng))
         return elements.repeat().batch(**options, batch_fn=stack_elements)
     return numbers.repeat().batch(
-        **options, batch_fn=lambda numbers: stack_elements([source[k] for k in numbers])
+        **options, batch_fn=lambda batch: stack_elements([source[number] for number in batch])
     )
 
 

@@ -165,23 +165,6 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     return ids
 
 
-def token_label(tokenizer: Tokenizer, token_id: int) -> str:
-    """A token as people read it: byte-level pieces as their text, without the space before a word.
-
-    A piece that is white space alone is ``␣`` or ``⏎``; one that is a part of a letter is ``�``.
-
-    Example:
-      >>> tokenizer = train_tokenizer(["one text"], vocab_size=261)
-      >>> [token_label(tokenizer, k) for k in (*encode_texts(tokenizer, ["é a"])[0], 2)]
-      ['␣', '�', '�', '␣', 'a', '[CLS]']
-    """
-    symbol = tokenizer.id_to_token(token_id)
-    if symbol in SPECIAL_TOKENS or not isinstance(tokenizer.decoder, decoders.ByteLevel):
-        return str(symbol)
-    text = str(tokenizer.decode([token_id], skip_special_tokens=False))
-    return text.strip() or ("⏎" if "\n" in text else "␣")
-
-
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Encodes texts as they are: no special token is added, nothing is cut or padded.
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from tokenizers import Tokenizer, decoders
+
 from hopfield_attn.analysis.head_trace import HeadTrace, trace_heads
 from hopfield_attn.checks import check_count
-from hopfield_attn.data.tokenizer import encode_texts, special_ids, token_label
+from hopfield_attn.data.tokenizer import SPECIAL_TOKENS, encode_texts, special_ids
 from hopfield_attn.train.trained import TrainedRun
 
 
@@ -50,3 +52,21 @@ def text_traces(
     tokens = [token_label(run.tokenizer, token_id) for token_id in ids]
     encoder = run.definition.bind(run.params).encoder
     return trace_heads(encoder, ids, heads, tokens=tokens)
+
+
+def token_label(tokenizer: Tokenizer, token_id: int) -> str:
+    """A token as people read it: byte-level pieces as their text, without the space before a word.
+
+    A piece that is white space alone is ``␣`` or ``⏎``; one that is a part of a letter is ``�``.
+
+    Example:
+      >>> from hopfield_attn.data.tokenizer import train_tokenizer
+      >>> tokenizer = train_tokenizer(["one text"], vocab_size=261)
+      >>> [token_label(tokenizer, k) for k in (*encode_texts(tokenizer, ["é a"])[0], 2)]
+      ['␣', '�', '�', '␣', 'a', '[CLS]']
+    """
+    symbol = tokenizer.id_to_token(token_id)
+    if symbol in SPECIAL_TOKENS or not isinstance(tokenizer.decoder, decoders.ByteLevel):
+        return str(symbol)
+    text = str(tokenizer.decode([token_id], skip_special_tokens=False))
+    return text.strip() or ("⏎" if "\n" in text else "␣")
