@@ -72,6 +72,7 @@ def test_failed_runs_are_named_and_no_figure_of_them_is_used(tmp_path):
     assert len(named) == 2 and {row.count("|") for row in rows if row.startswith("|")} == {
         len(collect.COLUMNS) + 1
     }
+    assert collect.table("recall", [failed]).endswith("No run is finished.")
     sweep = tmp_path / "recall-nonlinear" / "sweep.json"
     sweep.parent.mkdir()
     missing = [

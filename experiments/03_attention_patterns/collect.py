@@ -131,7 +131,10 @@ def table(task: str, runs: list[dict]) -> str:
         )
         failed = named_failures(run for run in runs if setting_of(run) == name)
         lines.append("| " + " | ".join([name, *cells[:2], difference, *cells[2:], failed]) + " |")
-    first = next(run for run in runs if not run.get("failure"))
+    finished = [run for run in runs if not run.get("failure")]
+    if not finished:
+        return "\n".join([*lines, "", "No run is finished."])
+    first = finished[0]
     baselines = ", ".join(
         f"{name.replace('_', ' ')} {value:.4f}" for name, value in first["baselines"].items()
     )

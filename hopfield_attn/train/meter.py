@@ -92,8 +92,9 @@ class Meter:
         """
         pending, self._pending = self._pending, None
         if pending is not None:
-            self._check(pending)
+            # First the row: of a run that ends here it says how.
             self._write(pending)
+            self._check(pending)
 
     def write_newest(self) -> None:
         """Writes the newest step, due or not.
@@ -113,6 +114,8 @@ class Meter:
         """
         self.flush()
         if self._newest is not None:
+            if self._ends_the_run(self._newest):
+                self.write_newest()
             self._check(self._newest)
         with self._throughput.paused():
             yield
@@ -131,11 +134,15 @@ class Meter:
         self._log.write(step.done, loss, **values, **rates)
         self._progress.show(step.done, loss, rates["tokens_per_second"])
 
+    def _ends_the_run(self, step: StepMetrics) -> bool:
+        """Whether too many steps in a row were skipped."""
+        return bool(step.values["skipped_in_a_row"] >= self._max_skipped_steps)
+
     def _check(self, step: StepMetrics) -> None:
         """Says that steps were skipped; raises if they were too many in a row."""
         done, values = step.done, step.values
         num_skipped, in_a_row = values["skipped_steps"], values["skipped_in_a_row"]
-        if in_a_row >= self._max_skipped_steps:
+        if self._ends_the_run(step):
             raise FloatingPointError(
                 f"loss {values['loss']}, grad_norm {values['grad_norm']} at step {done}: not "
                 f"finite since step {done - in_a_row + 1}, and so without an update; the "

@@ -170,6 +170,9 @@ def test_too_many_bad_batches_in_a_row_stop_the_run_with_a_finite_state_on_disk(
     assert step == newest >= 8
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params))
     assert not (tmp_path / "result.json").exists()
+    last = read_metrics(tmp_path)[-1]
+    assert last["loss"] is None
+    assert 8 <= last["step"] <= newest
     # The same command says so at once.
     with pytest.raises(FloatingPointError, match="not finite for .* steps in a row"):
         train(config, tmp_path, loss_fn=loss_of_run)
