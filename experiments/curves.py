@@ -1,30 +1,55 @@
-"""Accuracy curves of runs: rows with ``validation_accuracies``, pairs of a step and an accuracy."""
+"""Accuracy curves of runs: rows with ``validation_accuracies``, pairs of a step and an accuracy.
 
+A run that failed is a row with its ``seed`` and a ``failure``, and without figures.
+"""
+
+import statistics
+from collections.abc import Iterable
 from typing import Any
 
 Run = dict[str, Any]
 
 
-def accuracy_at(run: Run, seconds: float) -> float:
-    """Accuracy at the last evaluation within a time of training; 0 before the first one."""
-    # The last step of the run that the time is taken from has to be within it, rounded or not.
-    num_steps = seconds * run["steps_per_second"] * (1 + 1e-9)
-    before = [accuracy for step, accuracy in run["validation_accuracies"] if step <= num_steps]
-    return before[-1] if before else 0.0
+def median_speed(runs: Iterable[Run]) -> float | None:
+    """Steps a second of a setting, over the runs that could be timed."""
+    speeds = [run["steps_per_second"] for run in runs if run.get("steps_per_second")]
+    return statistics.median(speeds) if speeds else None
 
 
-def at_equal_time(run: Run, linear: Run | None) -> float | None:
-    """Validation accuracy in the time that the linear run of the same seed took for all steps."""
-    if not linear or not linear["steps_per_second"]:
-        return None
-    last = linear["validation_accuracies"][-1][0]
-    return accuracy_at(run, last / linear["steps_per_second"])
+def accuracy_at(run: Run, num_steps: float) -> float:
+    """Accuracy at the last evaluation within some steps; that of a guess before the first one."""
+    # The last step of the setting that the time is taken from has to be within it, rounded or not.
+    last = num_steps * (1 + 1e-9)
+    before = [accuracy for step, accuracy in run["validation_accuracies"] if step <= last]
+    return float(before[-1] if before else run["baselines"]["chance_accuracy"])
+
+
+def at_equal_time(runs: Iterable[Run], linear: Iterable[Run]) -> list[float]:
+    """Validation accuracies of a setting in the time that linear heads took for all steps.
+
+    By the median speeds of both, as a run that shares its machine for a while is slower.
+    """
+    runs, linear = list(runs), list(linear)
+    speed, linear_speed = median_speed(runs), median_speed(linear)
+    if not speed or not linear_speed:
+        return []
+    last = linear[0]["validation_accuracies"][-1][0]
+    return [accuracy_at(run, last * speed / linear_speed) for run in runs]
 
 
 def differences(runs: dict[int, Run], linear: dict[int, Run]) -> list[float]:
-    """Of the test accuracies, seed by seed."""
-    seeds = sorted(runs.keys() & linear.keys())
-    return [runs[s]["test_accuracy"] - linear[s]["test_accuracy"] for s in seeds]
+    """Of the test accuracies, seed by seed; a run that failed has that of a guess."""
+    finished = [run for run in (*runs.values(), *linear.values()) if not run.get("failure")]
+    if not finished:
+        return []
+    chance = finished[0]["baselines"]["chance_accuracy"]
+    scores = [
+        {seed: run.get("test_accuracy", chance) for seed, run in group.items()}
+        for group in (runs, linear)
+    ]
+    return [
+        scores[0][seed] - scores[1][seed] for seed in sorted(scores[0].keys() & scores[1].keys())
+    ]
 
 
 def read_curve(result: dict[str, Any]) -> list[list[float]]:

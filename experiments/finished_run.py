@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from hopfield_attn.data.json_fields import read_field, read_number
 from hopfield_attn.files import write_json
 from hopfield_attn.train.run_files import read_result, read_run_config, read_versions
+from hopfield_attn.train.sweep.runs import read_failures
 
 Row = TypeVar("Row")
 """What a page keeps of a run."""
@@ -73,10 +74,11 @@ def add_runs(
 def failed_runs(runs: Path, task: str) -> dict[Path, str]:
     """Folder → why it has no result, of the runs that failed in the sweeps RUNS/TASK-*."""
     return {
-        path.parent / run["name"]: run["reason"].partition(";")[0]
-        for path in sorted(runs.glob(f"{task}-*/sweep.json"))
-        for run in json.loads(path.read_text(encoding="utf-8"))["missing"]
-        if run["reason"].startswith("exit code")
+        sweep / name: reason.partition(";")[0]
+        for sweep in sorted(runs.glob(f"{task}-*"))
+        for name, reason in read_failures(sweep).items()
+        # One that was finished since, by the training command.
+        if read_result(sweep / name) is None
     }
 
 

@@ -29,12 +29,16 @@ def p_value(paired: Sequence[float]) -> float:
     return float(stats.ttest_1samp(paired, 0.0).pvalue)
 
 
-def holm(p_values: Sequence[float]) -> list[bool]:
-    """Which of several comparisons count at 5 % together, by Holm's rule."""
+def holm(p_values: Sequence[float], *, planned: int = 0) -> list[bool]:
+    """Which of several comparisons count at 5 % together, by Holm's rule.
+
+    ``planned`` comparisons are to be made; one that is not made yet has p = 1.
+    """
+    num = max(planned, len(p_values))
     counts = [False] * len(p_values)
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     for rank, index in enumerate(order):
-        if p_values[index] > 0.05 / (len(p_values) - rank):
+        if p_values[index] > 0.05 / (num - rank):
             break
         counts[index] = True
     return counts

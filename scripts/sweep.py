@@ -66,7 +66,7 @@ def _sweep(argv: list[str]) -> int:
     runs = plan(options["config"], argv)
     workdir = Path(options["workdir"]).expanduser()
 
-    from hopfield_attn.train.sweep.runs import check_runs
+    from hopfield_attn.train.sweep.runs import check_runs, read_failures
 
     check_runs(runs, workdir)
     commands = [["./scripts/train", *arguments_of(run, workdir)] for run in runs]
@@ -78,7 +78,7 @@ def _sweep(argv: list[str]) -> int:
         print_slurm_script(commands, workdir, sweep)
         return 0
     if "collect" in switches:
-        missing = summarise_into(workdir, runs, sweep, failures={})
+        missing = summarise_into(workdir, runs, sweep, failures=read_failures(workdir))
         print(f"Written to {workdir}/sweep.md")
         return FAILED if missing else 0
     with failing_once_begun():
@@ -128,14 +128,14 @@ def arguments_of(run, workdir: Path) -> list[str]:
 def run_missing(runs, workdir: Path, command: str) -> int:
     """Makes the runs that are not finished, and says how it went."""
     from hopfield_attn.train.sweep.processes import Processes
-    from hopfield_attn.train.sweep.runs import is_finished
+    from hopfield_attn.train.sweep.runs import failure_reason, is_finished, read_failures
     from hopfield_attn.train.work import WORK_BEGUN
 
     todo = [run for run in runs if not is_finished(run, workdir)]
     if len(todo) < len(runs):
         print(f"{len(runs) - len(todo)} of {len(runs)} runs are finished already")
     workdir.mkdir(parents=True, exist_ok=True)
-    failures: dict[str, str] = {}
+    failures = read_failures(workdir)
     with (
         Processes() as processes,
         tempfile.TemporaryDirectory(dir=workdir, prefix="compiled-") as compiled,
@@ -150,36 +150,36 @@ def run_missing(runs, workdir: Path, command: str) -> int:
             if processes.is_stopped:
                 break
             print(f"[{number}/{len(runs)}] {run.name}", flush=True)
+            failures.pop(run.name, None)
             program = [sys.executable, str(ROOT / "scripts" / "train.py")]
             outcome = processes.run(
                 [*program, *arguments_of(run, workdir)], environment=environment
             )
             WORK_BEGUN.set()
             if outcome.code and not processes.is_stopped:
-                said = outcome.last_line.removeprefix("error: ") or "no message"
-                failures[run.name] = f"exit code {outcome.code}, {said}"
+                failures[run.name] = failure_reason(outcome.code, outcome.last_line)
             summarise_into(workdir, runs, command, failures=failures)
     if not todo:
         summarise_into(workdir, runs, command, failures={})
-    num_left = sum(not is_finished(run, workdir) for run in runs)
-    if processes.is_stopped and num_left:
-        return say_stopped(f"Stopped, {len(runs) - num_left} of {len(runs)} runs are finished.")
+    left = [run.name for run in runs if not is_finished(run, workdir)]
+    if processes.is_stopped and left:
+        return say_stopped(f"Stopped, {len(runs) - len(left)} of {len(runs)} runs are finished.")
     print(f"Written to {workdir}/sweep.md")
-    for name, reason in failures.items():
-        fail(f"{name}: {reason}", code=FAILED)
-    return FAILED if failures else 0
+    for name in left:
+        fail(f"{name}: {failures.get(name, 'not finished')}", code=FAILED)
+    return FAILED if left else 0
 
 
 def summarise_into(workdir: Path, runs, command: str, *, failures: dict[str, str]) -> list[dict]:
     """Writes sweep.json and sweep.md; returns the runs that are missing."""
     from hopfield_attn.files import write_json, write_text
     from hopfield_attn.train.sweep.report import markdown
-    from hopfield_attn.train.sweep.runs import read_runs
+    from hopfield_attn.train.sweep.runs import SUMMARY_FILE, read_runs
     from hopfield_attn.train.sweep.summary import summarise
 
     summary = summarise(read_runs(runs, workdir, failures=failures))
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / "sweep.json", {"command": command, **summary})
+    write_json(workdir / SUMMARY_FILE, {"command": command, **summary})
     write_text(workdir / "sweep.md", markdown(summary, command=command))
     return summary["missing"]
 

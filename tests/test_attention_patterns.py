@@ -40,7 +40,7 @@ def made_up(heads, coupling, seed, accuracies, *, speed=10.0):
 
 
 RUNS = [made_up("identity", "", s, [0.2, 0.4, 0.95 + s / 100]) for s in range(3)] + [
-    made_up("quadratic", "pairwise", s, [0.3, 0.92, 0.99 + s / 1000], speed=5.0) for s in range(3)
+    made_up("quadratic", "pairwise", s, [0.3, 0.92, 0.97 + 0.0101 * s], speed=5.0) for s in range(3)
 ]
 
 
@@ -54,8 +54,28 @@ def test_level_is_reached_where_accuracy_stays_above_it():
 
 
 def test_accuracy_at_a_time_is_that_of_the_last_evaluation_before_it():
-    run = made_up("identity", "", 0, [0.2, 0.4, 0.9], speed=10.0)
-    assert [curves.accuracy_at(run, t) for t in (9, 10, 29, 30, 99)] == [0, 0.2, 0.4, 0.9, 0.9]
+    run = made_up("identity", "", 0, [0.2, 0.4, 0.9])
+    steps = (90, 100, 290, 300, 990)
+    assert [curves.accuracy_at(run, n) for n in steps] == [0.125, 0.2, 0.4, 0.9, 0.9]
+
+
+def test_equal_time_goes_by_the_median_speeds_of_both_settings():
+    curve = [0.2, 0.4, 0.6, 0.8]
+    linear = [made_up("identity", "", s, curve, speed=v) for s, v in enumerate((1.0, 10.0, 10.0))]
+    slower = [made_up("square", "pooled", s, curve, speed=v) for s, v in enumerate((5.0, 5.0, 9.0))]
+    # 400 steps of linear heads are 200 of these, though one of them was disturbed.
+    assert curves.at_equal_time(slower, linear) == [0.4, 0.4, 0.4]
+    untimed = made_up("square", "pooled", 0, curve, speed=0.0)
+    assert curves.at_equal_time([untimed], linear) == []
+    assert curves.at_equal_time([*slower, untimed], linear) == [0.4] * 4
+
+
+def test_a_run_that_failed_counts_as_a_guess():
+    linear = {s: made_up("identity", "", s, [0.9]) for s in range(2)}
+    runs = {0: made_up("square", "pooled", 0, [0.8]), 1: {"seed": 1, "failure": "exit code 1"}}
+    assert curves.differences(runs, linear) == pytest.approx([-0.1, 0.125 - 0.9])
+    assert curves.differences({1: runs[1]}, linear) == pytest.approx([0.125 - 0.9])
+    assert curves.differences({1: runs[1]}, {1: runs[1]}) == []
 
 
 def test_failed_runs_are_named_and_no_figure_of_them_is_used(tmp_path):
@@ -87,7 +107,7 @@ def test_failed_runs_are_named_and_no_figure_of_them_is_used(tmp_path):
 def test_a_linear_run_has_all_its_evaluations_in_its_own_time(speed):
     for steps in range(2, 40):
         run = made_up("identity", "", 0, [0.1] * (steps - 1) + [0.9], speed=speed)
-        assert curves.at_equal_time(run, run) == 0.9
+        assert curves.at_equal_time([run], [run]) == [0.9]
 
 
 def test_holm_stops_at_the_first_comparison_that_does_not_count():
@@ -95,6 +115,8 @@ def test_holm_stops_at_the_first_comparison_that_does_not_count():
     assert collect.holm([0.01, 0.04, 0.024]) == [True, True, True]
     assert collect.holm([0.02, 0.04, 0.03]) == [False, False, False]
     assert collect.holm([0.04, 0.001, 0.03]) == [False, True, False]
+    # Those that are not made yet are counted.
+    assert collect.holm([0.01, 0.02], planned=5) == [True, False]
 
 
 def test_p_value_is_that_of_students_test():
@@ -113,7 +135,7 @@ def test_table_has_every_figure_of_a_setting(tmp_path):
     assert linear.split(" | ")[1:4] == ["3", "0.960 ± 0.006", ""]
     cells = [cell.strip(" |") for cell in quadratic.split(" | ")]
     assert cells[0] == "quadratic, pairwise, T = 2"
-    assert cells[3] == "+0.031 ± 0.005 *"
+    assert cells[3] == "+0.020 ± 0.000 *"
     # Half as fast: of its 300 steps the first 100 in the time of the linear run.
     assert cells[4] == "0.300 ± 0.000"
     assert cells[5:9] == ["3", "12,800", "40.0", "5.0"]
@@ -126,7 +148,7 @@ def test_ledger_names_how_many_settings_count(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "HERE", tmp_path)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "recall.json").write_text(json.dumps(RUNS))
-    # One of one: three differences near 0.03, p below 5 %.
+    # Differences of 0.0200, 0.0201 and 0.0202: p is far below 5 % / 30.
     assert collect.ledger_row().endswith("linear heads: recall 1 better, 0 worse of 1 (6 runs)")
 
 

@@ -35,8 +35,7 @@ def test_every_picture_is_on_the_page(folder):
     assert shown == set(folder.rglob("*.png"))
 
 
-@pytest.mark.core
-@pytest.mark.parametrize(
+RUN_SCRIPTS = pytest.mark.parametrize(
     ("name", "arguments", "tasks", "num_sweeps"),
     [
         ("01_glue_nonlinear_heads", ("BERT", "GLUE"), ("cola", "sst2", "rte", "stsb"), 2),
@@ -50,20 +49,45 @@ def test_every_picture_is_on_the_page(folder):
         ("05_wells", (), ("retrieval",), 2),
     ],
 )
-def test_run_script_sweeps_every_task(name, arguments, tasks, num_sweeps, tmp_path):
-    script = tmp_path / "experiments" / name / "run.sh"
-    script.parent.mkdir(parents=True)
-    shutil.copy(ROOT / "experiments" / name / "run.sh", script)
-    stand = tmp_path / "scripts" / "sweep"
-    stand.parent.mkdir()
-    stand.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
-    stand.chmod(0o755)
-    done = subprocess.run([script, *arguments, "runs"], capture_output=True, text=True, check=True)
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """(name, arguments, exit code of every sweep) → the script's process, with no sweep made."""
+
+    def run(name, arguments, code):
+        script = tmp_path / "experiments" / name / "run.sh"
+        script.parent.mkdir(parents=True)
+        shutil.copy(ROOT / "experiments" / name / "run.sh", script)
+        shutil.copy(ROOT / "experiments" / "sweep.sh", tmp_path / "experiments")
+        stand = tmp_path / "scripts" / "sweep"
+        stand.parent.mkdir()
+        stand.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*"\nexit {code}\n')
+        stand.chmod(0o755)
+        return subprocess.run([script, *arguments, "runs"], capture_output=True, text=True)
+
+    return run
+
+
+# A sweep in which runs failed does not end the script.
+@pytest.mark.core
+@pytest.mark.parametrize("code", [0, 1])
+@RUN_SCRIPTS
+def test_run_script_sweeps_every_task(name, arguments, tasks, num_sweeps, code, run_script):
+    done = run_script(name, arguments, code)
+    assert (done.returncode, done.stderr) == (code, "")
     swept = [re.search(r":task=(\w+)", line)[1] for line in done.stdout.splitlines()]
     assert swept == [task for task in tasks for _ in range(num_sweeps)]
     folders = re.findall(r"--workdir=(\S+)", done.stdout)
     assert len(set(folders)) == len(swept)
     assert "seed=0,1,2" in done.stdout
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("code", [2, 75])
+def test_run_script_that_is_stopped_begins_no_other_sweep(code, run_script):
+    done = run_script("04_lambda", (), code)
+    assert done.returncode == code and len(done.stdout.splitlines()) == 1
 
 
 def test_a_script_that_collects_wants_folders_that_exist(tmp_path):

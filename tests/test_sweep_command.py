@@ -145,13 +145,24 @@ def test_run_that_fails_does_not_end_the_others_and_is_tried_again(run, stand, t
     reason = "exit code 1, loss is nan at step 3"
     missing = json.loads((tmp_path / "sweep.json").read_text())["missing"]
     assert missing == [{"name": NAMES[1], "reason": reason}]
-    # What is collected later knows how far it got.
+    # What is collected later knows it still; so does a sweep that is stopped before it.
     assert run(*arguments, "--collect")[0] == 1
-    missing = json.loads((tmp_path / "sweep.json").read_text())["missing"]
-    assert missing == [{"name": NAMES[1], "reason": "not finished, 2 of 8 steps logged"}]
+    assert json.loads((tmp_path / "sweep.json").read_text())["missing"] == missing
+    (tmp_path / NAMES[0] / "result.json").unlink()
+    stand.outcomes[NAMES[0]] = (EXIT_CODE, "Stopped")
+    assert run(*arguments)[0] == EXIT_CODE
+    assert json.loads((tmp_path / "sweep.json").read_text())["missing"][1:] == missing
     stand.outcomes.clear()
     assert run(*arguments)[0] == 0
-    assert stand.started[4:] == [NAMES[1]]
+    assert stand.started[4:] == [NAMES[0], *NAMES[:2]]
+    assert json.loads((tmp_path / "sweep.json").read_text())["missing"] == []
+
+
+def test_damaged_summary_is_named(run, stand, tmp_path):
+    (tmp_path / "sweep.json").write_text("[]")
+    code, _, errors = run(SYNTHETIC, f"--workdir={tmp_path}", "seed=0,1")
+    assert code == 2 and f"{tmp_path}/sweep.json is no summary of a sweep" in errors
+    assert stand.started == []
 
 
 def test_sweep_that_is_stopped_goes_on_with_the_run_that_was_stopped(run, stand, tmp_path):

@@ -10,12 +10,13 @@ bert=$1 glue=$2 runs=$3 seeds=${4:-0,1,2}
 shift 3
 [ $# -eq 0 ] || shift
 here=$(CDPATH='' cd -P -- "${0%/*}/../.." && pwd)
+. "$here/experiments/sweep.sh"
 
 # sweep COUPLING HEADS TASK ROWS STEPS LENGTH [ARGUMENT ...]
 sweep() {
   coupling=$1 heads=$2 task=$3 rows=$4 steps=$5 length=$6
   shift 6
-  "$here/scripts/sweep" --config="$here/configs/finetune.py:task=$task" --workdir="$runs/$task-$coupling" \
+  sweep_on --config="$here/configs/finetune.py:task=$task" --workdir="$runs/$task-$coupling" \
     --config.model.pretrained="$bert" --config.data.dir="$glue" --config.data.max_train_examples="$rows" \
     --config.data.length="$length" --config.data.length_multiple=8 --config.train.num_steps="$steps" --config.model.coupling="$coupling" \
     "$@" "seed=$seeds" "model.heads=$heads"
@@ -29,3 +30,5 @@ for setting in 'cola 0 801 32' 'sst2 5000 156 48' \
   # shellcheck disable=SC2086
   sweep pairwise quadratic,log_cosh,spline $setting "$@"
 done
+
+exit $failed

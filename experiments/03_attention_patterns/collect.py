@@ -12,7 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.curves import at_equal_time, differences
+from experiments.curves import at_equal_time, differences, median_speed
 from experiments.finished_run import failed_runs, merge_runs, named_failures
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
@@ -25,7 +25,8 @@ TASKS = ("recall", "induction", "match2", "match3", "retrieval", "brackets")
 COUPLINGS = ("pooled", "pairwise")
 FAMILIES = ("quadratic", "square", "exponential", "log_cosh", "spline")
 LEVEL = 0.9
-NUM_RUNS = len(TASKS) * 31 * 5
+NUM_COMPARED = len(COUPLINGS) * len(FAMILIES) * 3
+NUM_RUNS = len(TASKS) * (1 + NUM_COMPARED) * 5
 """Tasks × settings × seeds of run.sh."""
 STYLES = {1: ("#0072b2", "o", -0.25), 2: ("#e69f00", "s", 0.0), 4: ("#009e73", "^", 0.25)}
 """T → colour, marker and offset within a row of the picture."""
@@ -48,7 +49,6 @@ COLUMNS = (
 
 def collect(runs: Path) -> None:
     """Adds to results/TASK.json what the finished and the failed runs below a folder found."""
-    # Needs JAX, which the tables do not.
     sys.path.insert(0, str(HERE.parents[1]))
     from measure import read_failed, read_run
 
@@ -78,12 +78,10 @@ def read_results() -> dict[str, list[dict]]:
 
 
 def by_setting(runs: list[dict]) -> dict[str, dict[int, dict]]:
-    """Finished runs by setting, then by seed; the linear ones first."""
+    """Runs by setting, then by seed; the linear ones first."""
     found: dict[str, dict[int, dict]] = {}
     for run in sorted(runs, key=key_of):
-        group = found.setdefault(setting_of(run), {})
-        if not run.get("failure"):
-            group[run["seed"]] = run
+        found.setdefault(setting_of(run), {})[run["seed"]] = run
     return found
 
 
@@ -112,14 +110,14 @@ def judge(settings: dict[str, dict[int, dict]]) -> tuple[dict[str, list[float]],
     """Setting → its differences to linear heads, and → whether they count by the rule."""
     linear = settings.get("linear", {})
     paired = {name: differences(settings[name], linear) for name in settings if name != "linear"}
-    counts = holm([p_value(values) for values in paired.values()])
+    counts = holm([p_value(values) for values in paired.values()], planned=NUM_COMPARED)
     return paired, dict(zip(paired, counts, strict=True))
 
 
 def table(task: str, runs: list[dict]) -> str:
     """One row a setting."""
     settings = by_setting(runs)
-    linear = settings.get("linear", {})
+    linear = list(settings.get("linear", {}).values())
     paired, counts = judge(settings)
     lines = [f"**{task}**", "", "| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     for name, group in settings.items():
@@ -129,7 +127,7 @@ def table(task: str, runs: list[dict]) -> str:
             if paired.get(name)
             else ""
         )
-        failed = named_failures(run for run in runs if setting_of(run) == name)
+        failed = named_failures(group.values())
         lines.append("| " + " | ".join([name, *cells[:2], difference, *cells[2:], failed]) + " |")
     finished = [run for run in runs if not run.get("failure")]
     if not finished:
@@ -142,29 +140,29 @@ def table(task: str, runs: list[dict]) -> str:
     return "\n".join([*lines, "", f"{note} {first['uniform_mass']:.3f}. *: counts by the rule."])
 
 
-def setting_cells(group: list[dict], linear: dict[int, dict]) -> list[str]:
-    """The cells of a row, without its name, its difference and its failures."""
+def setting_cells(runs: list[dict], linear: list[dict]) -> list[str]:
+    """The cells of a row, without its name, its difference and its failures; of finished runs."""
+    group, linear = ([r for r in rows if not r.get("failure")] for rows in (runs, linear))
     if not group:
         return ["0", *["–"] * (len(COLUMNS) - 4)]
     reached = [(steps_to_level(run), run) for run in group]
     reached = [(steps, run) for steps, run in reached if steps is not None]
-    speeds = [run["steps_per_second"] for run in group]
+    speed = median_speed(group)
     masses, plain = (
         [[mass for layer in run[name] for mass in layer] for run in group]
         for name in ("masses", "plain_masses")
     )
-    found = [at_equal_time(run, linear.get(run["seed"])) for run in group]
-    at_time = [accuracy for accuracy in found if accuracy is not None]
+    at_time = at_equal_time(group, linear)
     samples = [steps * run["batch_size"] for steps, run in reached]
-    seconds = [steps / run["steps_per_second"] for steps, run in reached if run["steps_per_second"]]
+    steps = statistics.median(steps for steps, _ in reached) if reached else None
     return [
         str(len(group)),
         over_seeds([run["test_accuracy"] for run in group], digits=3),
         over_seeds(at_time, digits=3) if at_time else "–",
         str(len(reached)),
         f"{statistics.median(samples):,.0f}" if samples else "–",
-        f"{statistics.median(seconds):,.1f}" if seconds else "–",
-        f"{statistics.median(speeds):,.1f}",
+        f"{steps / speed:,.1f}" if steps and speed else "–",
+        f"{speed:,.1f}" if speed else "–",
         over_seeds([max(values) for values in masses], digits=3),
         over_seeds([statistics.fmean(values) for values in masses], digits=3),
         over_seeds([max(values) for values in plain], digits=3),
@@ -200,7 +198,8 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
                 **style,
             )
         axes.axvline(0, color="0.2", linewidth=0.8)
-        accuracy = over_seeds([run["test_accuracy"] for run in linear.values()], digits=3)
+        scores = [run["test_accuracy"] for run in linear.values() if not run.get("failure")]
+        accuracy = over_seeds(scores, digits=3) if scores else "none finished"
         axes.set(title=f"{task}, linear heads: {accuracy}", xlabel="accuracy × 100, minus linear")
         axes.title.set_fontsize(10)
         axes.set_yticks(range(len(rows)), rows)

@@ -12,13 +12,14 @@ shift
 [ $# -eq 0 ] || shift
 [ $# -eq 0 ] || shift
 here=$(CDPATH='' cd -P -- "${0%/*}/../.." && pwd)
+. "$here/experiments/sweep.sh"
 
 # sweep TASK NAME STEPS AXES [ARGUMENT ...], AXES separated by blanks
 sweep() {
   task=$1 name=$2 steps=$3 axes=$4
   shift 4
   # shellcheck disable=SC2086  # one word an axis
-  "$here/scripts/sweep" --config="$here/configs/synthetic.py:task=$task" --workdir="$runs/$task-$name" \
+  sweep_on --config="$here/configs/synthetic.py:task=$task" --workdir="$runs/$task-$name" \
     --config.model.width=64 --config.model.mlp_width=128 \
     --config.optimizer.learning_rate=2e-3 --config.train.num_steps="$steps" --config.train.eval_every=$((steps / 20)) \
     --config.train.checkpoint_every=$((steps / 2)) --config.train.keep_checkpoints=1 --config.data.num_eval_examples=500 \
@@ -39,3 +40,5 @@ for task in $(printf '%s' "$tasks" | tr ',' ' '); do
   sweep "$task" nonlinear $steps "model.coupling=pooled,pairwise model.num_steps=1,2,4 \
     model.heads=quadratic,square,exponential,log_cosh,spline" $size "$@"
 done
+
+exit $failed

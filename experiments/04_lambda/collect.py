@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.curves import Run, at_equal_time, differences, read_curve
+from experiments.curves import Run, at_equal_time, differences, median_speed, read_curve
 from experiments.finished_run import add_runs, failed_runs, named_failures, read_runs
 from experiments.page import run_collector
 from experiments.seeds import holm, over_seeds, p_value
@@ -159,8 +159,7 @@ def task_table(task: str, runs: list[Run]) -> str:
     groups = by_lam(runs)
     finished = {lam: _finished(group) for lam, group in groups.items()}
     linear = finished.get(LINEAR, {})
-    paired = {lam: differences(finished[lam], linear) for lam in groups if lam != LINEAR}
-    counts = dict(zip(paired, holm([p_value(d) for d in paired.values()]), strict=True))
+    paired, counts = judge(groups)
     lines = [
         f"**{TITLES[task]}**",
         "",
@@ -171,8 +170,8 @@ def task_table(task: str, runs: list[Run]) -> str:
     ]
     for lam, group in groups.items():
         done = finished[lam]
-        timed = [at_equal_time(run, linear.get(run["seed"])) for run in done.values()]
-        at_time = [accuracy for accuracy in timed if accuracy is not None]
+        at_time = at_equal_time(done.values(), linear.values())
+        speed = median_speed(done.values())
         difference = over_seeds(paired[lam], sign="+") if paired.get(lam) else ""
         lines.append(
             "| "
@@ -183,9 +182,7 @@ def task_table(task: str, runs: list[Run]) -> str:
                     over_seeds([run["test_accuracy"] for run in done.values()]) if done else "–",
                     difference + " *" * counts.get(lam, False),
                     over_seeds(at_time) if at_time else "–",
-                    f"{statistics.median(run['steps_per_second'] for run in done.values()):.1f}"
-                    if done
-                    else "–",
+                    f"{speed:.1f}" if speed else "–",
                     *(_layer_range(done, figure) for figure in SPREAD_FIGURES),
                     *(_layer_mean(done, figure) for figure in MEAN_FIGURES),
                     named_failures(group.values()) or "none",
@@ -196,6 +193,16 @@ def task_table(task: str, runs: list[Run]) -> str:
     baselines = next((run["baselines"] for run in linear.values()), {})
     shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in baselines.items())
     return "\n".join([*lines, "", f"Without a model: {shown}. *: counts by the rule."])
+
+
+def judge(
+    groups: dict[float | str, dict[int, Run]],
+) -> tuple[dict[float | str, list[float]], dict[float | str, bool]]:
+    """λ → its differences to linear heads, and → whether they count by the rule."""
+    linear = groups.get(LINEAR, {})
+    paired = {lam: differences(group, linear) for lam, group in groups.items() if lam != LINEAR}
+    counts = holm([p_value(values) for values in paired.values()], planned=NUM_SETTINGS - 1)
+    return paired, dict(zip(paired, counts, strict=True))
 
 
 def _finished(group: dict[int, Run]) -> dict[int, Run]:
@@ -320,11 +327,9 @@ def ledger_row() -> str:
         ]
         parts.append(f"exponent of the distance in 1 + λ: {', '.join(slopes)}")
     for task in TITLES:
-        groups = {lam: _finished(group) for lam, group in by_lam(runs_of(task)).items()}
-        linear = groups.get(LINEAR, {})
-        found = {lam: differences(g, linear) for lam, g in groups.items() if lam != LINEAR}
+        found, counts = judge(by_lam(runs_of(task)))
         if found:
-            counted = sum(holm([p_value(values) for values in found.values()]))
+            counted = sum(counts.values())
             parts.append(f"{TITLES[task]}: {counted} of {len(found)} λ differ from linear heads")
     return "; ".join(parts)
 

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hopfield_attn.data.json_fields import read_field
+from hopfield_attn.files import parse_object
 from hopfield_attn.train.config_checks import check_config
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.run_files import COMPARISON_FILE, REPORT_FILE, read_result
 from hopfield_attn.train.run_folder import holds_run
 from hopfield_attn.train.sweep.grid import SEED, run_name
 from hopfield_attn.train.sweep.summary import SweepRun
+
+SUMMARY_FILE = "sweep.json"
+_FAILED = "exit code"
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,28 @@ def read_runs(
         )
         for run in runs
     ]
+
+
+def failure_reason(code: int, said: str) -> str:
+    """Why a run has no result, of one that ended with an exit code and a last line."""
+    return f"{_FAILED} {code}, {said.removeprefix('error: ') or 'no message'}"
+
+
+def read_failures(workdir: Path) -> dict[str, str]:
+    """Run → why it failed, from the summary of a sweep; none where there is no summary.
+
+    Raises:
+      ValueError: ``sweep.json`` is none.
+    """
+    path = workdir / SUMMARY_FILE
+    if not path.is_file():
+        return {}
+    try:
+        missing = read_field(parse_object(path.read_bytes()), "missing", list)
+        reasons = {run["name"]: str(run["reason"]) for run in missing}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no summary of a sweep: {error}") from None
+    return {name: reason for name, reason in reasons.items() if reason.startswith(_FAILED)}
 
 
 def _progress(run: PlannedRun, folder: Path) -> str:
