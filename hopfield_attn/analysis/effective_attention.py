@@ -164,6 +164,6 @@ def attention_measures(weights: Weights, plain: Weights) -> AttentionMeasures:
         row_sums=jnp.sum(weights, axis=1),
         negative=jnp.sum(jnp.maximum(-weights, 0.0)) / jnp.maximum(jnp.sum(size), tiny),
         rank=jnp.sum(singular > threshold).astype(weights.dtype),
-        stable_rank=jnp.sum(singular**2) / jnp.maximum(singular[0] ** 2, tiny),
+        stable_rank=jnp.sum((singular / jnp.maximum(singular[0], tiny)) ** 2),
         distance=jnp.linalg.norm(weights - plain) / jnp.maximum(jnp.linalg.norm(plain), tiny),
     )

@@ -38,7 +38,8 @@ class RowFile:
         found = read_rows(path, needed=needed)
         self.rows: list[dict[str, Any]] = [row for row in found if row["step"] <= start_step]
         self._is_behind = path.is_file()
-        self.flush()
+        with contextlib.suppress(OSError):
+            self.flush()
 
     def add(self, step: int, values: dict[str, Any]) -> None:
         """Appends a row; a row of this step, or of later ones, is written over."""

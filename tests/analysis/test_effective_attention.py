@@ -93,6 +93,12 @@ def test_elementwise_heads_are_refused_with_the_reason():
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_stable_rank_is_that_of_very_small_and_large_matrices(size):
+    found = attention_measures(size * jnp.eye(2), jnp.eye(2))
+    np.testing.assert_allclose(found.stable_rank, 2.0, rtol=1e-6)
+
+
 @X64
 def test_measures_of_matrices_with_known_values():
     uniform, one_hot = jnp.full((3, 4), 0.25), jnp.eye(3, 4)

@@ -154,6 +154,17 @@ def test_evaluations_that_a_full_disk_did_not_take_are_written_later(tmp_path):
     assert [row["step"] for row in history.rows] == [1, 2]
 
 
+def test_log_of_a_run_that_goes_on_opens_on_a_full_disk(tmp_path):
+    with MetricsLog(tmp_path, start_step=0) as log:
+        for step in (1, 2, 3):
+            log.write(step, 0.5)
+    with full_disk(num_bytes=10):
+        log = MetricsLog(tmp_path, start_step=2)
+    with log:
+        log.write(3, 0.25)
+    assert [row["loss"] for row in read_metrics(tmp_path)] == [0.5, 0.5, 0.25]
+
+
 def test_request_to_stop_comes_before_rows_that_cannot_be_written(tmp_path):
     def write_two_rows(error):
         with full_disk(num_bytes=70), MetricsLog(tmp_path, start_step=0) as log:

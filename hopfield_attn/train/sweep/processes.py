@@ -1,5 +1,6 @@
 """Runs commands one after another, each in a process of its own, and stops when it is asked to."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -55,6 +56,7 @@ class Processes:
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             start_new_session=True,
         )
         self._running = process
@@ -104,6 +106,8 @@ class Processes:
 def _repeat(stream: Iterable[str], lines: list[str]) -> None:
     """Prints what comes; keeps the last line that is not empty."""
     for line in stream:
-        sys.stderr.write(line)
-        sys.stderr.flush()
         lines[0] = line.strip() or lines[0]
+        # Of a terminal that is gone, too, all is read: a process whose pipe is full waits for ever.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line)
+            sys.stderr.flush()

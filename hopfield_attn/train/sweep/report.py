@@ -66,7 +66,7 @@ def _values_table(settings: Sequence[Mapping[str, Any]]) -> str:
     rows = [["setting", "n", "seeds", *metrics, *(_COST_HEADERS[name] for name in costs)]]
     for entry in settings:
         row = [label(entry["setting"]), *_seed_cells(entry["seeds"])]
-        row += [spread(entry["metrics"].get(name)) for name in metrics]
+        row += [_figure(entry["metrics"].get(name), entry["seeds"]) for name in metrics]
         row += [_cost(name, entry["costs"].get(name)) for name in costs]
         rows.append(row)
     return _table(rows)
@@ -78,8 +78,19 @@ def _difference_table(settings: Sequence[Mapping[str, Any]]) -> str:
     for entry in settings:
         difference = entry["difference"]
         row = [label(entry["setting"]), *_seed_cells(difference["seeds"])]
-        rows.append(row + [spread(difference["metrics"].get(name), sign="+") for name in metrics])
+        found, seeds = difference["metrics"], difference["seeds"]
+        rows.append(row + [_figure(found.get(name), seeds, sign="+") for name in metrics])
     return _table(rows)
+
+
+def _figure(statistic: Mapping[str, Any] | None, seeds: Sequence[int], *, sign: str = "") -> str:
+    """With its own n where that is not the row's: a metric of some runs was not finite."""
+    text = spread(statistic, sign=sign)
+    return (
+        text
+        if statistic is None or statistic["num"] == len(seeds)
+        else f"{text} (n = {statistic['num']})"
+    )
 
 
 def _seed_cells(seeds: Sequence[int]) -> list[str]:

@@ -1,5 +1,6 @@
 """One process after another; a signal reaches the one that runs, once, and starts no other."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -46,6 +47,21 @@ def test_outcome_is_the_exit_code_and_the_last_line(capfd):
     output, errors = capfd.readouterr()
     assert output == "out\n"
     assert "one\ntwo\n" in errors
+
+
+def test_all_is_read_whatever_it_is_and_whether_or_not_it_can_be_shown(capfd, monkeypatch):
+    # More than a pipe holds, after bytes that are no UTF-8.
+    many = "import sys; e = sys.stderr.buffer; e.write(b'\\xff\\n' + b'x\\n' * 100_000 + b'end\\n')"
+    with Processes() as processes:
+        assert processes.run(python(many)) == Outcome(0, "end")
+        with open("/dev/full", "w") as closed:
+            monkeypatch.setattr(sys, "stderr", closed)
+            found = processes.run(python(many))
+            monkeypatch.undo()
+            # What was not written cannot be written at the end either.
+            with contextlib.suppress(OSError):
+                closed.close()
+    assert found == Outcome(0, "end")
 
 
 @pytest.mark.parametrize(

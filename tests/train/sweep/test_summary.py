@@ -119,6 +119,14 @@ def test_page_has_the_figures_the_differences_and_what_is_missing():
         assert line in lines
 
 
+def test_a_metric_that_was_not_finite_in_some_runs_has_its_own_n():
+    runs = [make_run(lam, seed, 0.5 + seed / 4) for seed in (0, 1) for lam in (1, 2)]
+    runs[3].result["evaluations"]["test"]["loss"] = None
+    page = markdown(summarise(runs), command="x")
+    assert "| `lam=2` | 2 | 0, 1 | 0.6250 ± 0.1250 | 0.5000 (n = 1) |" in page
+    assert "| `lam=2` | 2 | 0, 1 | +0.0000 ± 0.0000 | +0.0000 (n = 1) |" in page
+
+
 def test_page_of_one_setting_or_of_no_run_is_a_page_too():
     alone = [make_run(1, seed, 0.5, setting={}) for seed in (0, 1)]
     page = markdown(summarise(alone), command="x")
