@@ -10,7 +10,7 @@ from hopfield_attn.analysis.comparison import draw_comparison
 from hopfield_attn.analysis.energies import as_rows, head_energies
 from hopfield_attn.data.batches import stack_elements
 from hopfield_attn.files import write_json
-from hopfield_attn.train.energies import encoder_rows, max_sequences
+from hopfield_attn.train.energies import encoder_rows, holds_text, max_sequences
 from hopfield_attn.train.logging import read_metrics
 from hopfield_attn.train.loop import TrainedModel
 from hopfield_attn.train.run_files import COMPARISON_FILE
@@ -40,7 +40,8 @@ def compare_runs(
     encoder = trained.definition.bind(trained.params).encoder
     num_heads = encoder.layers[0].attention.alpha.shape[0]
     limit = min(_NUM_ROWS, max_sequences(elements["mask"].shape[-1], num_heads=num_heads))
-    rows = encoder_rows(elements, limit)
+    is_real = holds_text(elements, limit)
+    rows = {name: row[is_real] for name, row in encoder_rows(elements, limit).items()}
     found = head_energies(encoder, **{name: jnp.asarray(row) for name, row in rows.items()})
     write_json(workdir / "head_energies.json", as_rows(found))
     first, second = (_label(title, trained.result) for title, trained in runs.items())

@@ -10,7 +10,8 @@ from 1, over its non-linear heads and the sequences of the batch:
 ``layer_l/attention_distance``
     mean of ‖x_T − A y‖ / ‖A y‖: 0 is plain attention
 ``layer_l/non_finite``
-    number of (sequence, head) with an energy or a gradient that is not finite: in no mean
+    number of (sequence, head) with an energy or a gradient that is not finite: in the mean of
+    ``unconverged``, and in no other
 ``layer_l/abs_alpha``
     mean of |α| over the heads that have one
 ``layer_l/abs_spline``
@@ -93,9 +94,8 @@ def energy_batch(
     limit = max_sequences(length, num_heads=num_heads)
     num_sequences = round_up(min(batch_size * an_example, limit), mesh)
     batch = next(eval_batches(examples, batch_size=-(-num_sequences // an_example)))
-    rows = encoder_rows(batch, num_sequences)
     is_example = np.repeat(batch[EXAMPLE_WEIGHTS] > 0, an_example)[:num_sequences]
-    return rows, rows["mask"].any(axis=-1) & is_example
+    return encoder_rows(batch, num_sequences), holds_text(batch, num_sequences) & is_example
 
 
 def encoder_rows(batch: Mapping[str, np.ndarray], num_sequences: int) -> dict[str, np.ndarray]:
@@ -113,6 +113,19 @@ def encoder_rows(batch: Mapping[str, np.ndarray], num_sequences: int) -> dict[st
         for name in ENCODER_INPUTS
         if name in batch
     }
+
+
+def holds_text(batch: Mapping[str, np.ndarray], num_sequences: int) -> np.ndarray:
+    """Which of the sequences of :func:`encoder_rows` are more than filling.
+
+    A window that a document is too short for has special tokens, and a mask, as any other.
+
+    Args:
+      batch: columns; ``windows`` (examples, …, windows), where it is one, says which are real.
+      num_sequences: how many, at most.
+    """
+    is_real = batch.get("windows", np.ones(batch["mask"].shape[:-1], bool))
+    return np.asarray(is_real, bool).reshape(-1)[:num_sequences]
 
 
 def max_sequences(length: int, *, num_heads: int) -> int:
@@ -159,7 +172,7 @@ def non_finite_lines(metrics: Mapping[str, float]) -> Iterator[str]:
         if figure == "non_finite" and value:
             yield (
                 f"{layer.replace('_', ' ')} has {value} (sequence, head) pairs with an energy or "
-                "gradient that is not finite; they are in no mean"
+                "gradient that is not finite; they count as unconverged and are in no other mean"
             )
 
 

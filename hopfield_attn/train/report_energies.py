@@ -33,7 +33,10 @@ def energy_sections(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     content = _curves(measured, layers) if len(measured) > 1 else _figures(measured[0], layers)
     num_bad = sum(row.get(f"layer_{k}/non_finite", 0) for row in measured for k in layers)
     lead = "Means over the non-linear heads of a layer and one batch of held-out sequences. "
-    lead += f"Pairs (sequence, head) with an energy that is not finite, in no mean: {num_bad}."
+    lead += (
+        "Pairs (sequence, head) with an energy that is not finite, over all measurements: "
+        f"{num_bad}; they count as not at a minimum, and are in no other mean."
+    )
     return [Section("Energies while training", lead, content)]
 
 

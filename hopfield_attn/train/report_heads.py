@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hopfield_attn.analysis.diagnostics import OUTCOME_NAMES
+from hopfield_attn.analysis.diagnostics import OUTCOME_ADVICE, OUTCOME_NAMES
 from hopfield_attn.analysis.head_trace import HeadTrace
 from hopfield_attn.analysis.head_wells import head_wells
 from hopfield_attn.analysis.report.attention_view import Queries, attention_view
@@ -55,10 +55,13 @@ def head_sections(config: Any, workdir: Path, text: str) -> list[Section]:
     if config.task in TASKS_WITHOUT_TEXT:
         shown = example_traces(run, heads)
         traces, attention = shown.traces, _attention_to_sources(shown)
+        query = int(shown.example["positions"][0])
     else:
         traces = text_traces(run, text or DEFAULT_TEXT, heads, max_tokens=_MAX_TOKENS)
         attention = _attention(traces)
-    return [attention, _energies(traces), _shapes(run, traces), _wells(traces)]
+        # Without a row that stands for the whole, the first real token is looked at.
+        query = min(1, len(traces[0].tokens) - 1)
+    return [attention, _energies(traces), _shapes(run, traces), _wells(traces[0], query)]
 
 
 def chosen_heads(run: TrainedRun) -> list[tuple[int, int]]:
@@ -99,7 +102,9 @@ _READING = (
 
 def _attention(traces: list[HeadTrace]) -> Section:
     views = [attention_view(trace, name=f"head-{k}") for k, trace in enumerate(traces)]
-    return Section(_ATTENTION, _READING, join(views))
+    cut = f" Of a text the first {_MAX_TOKENS} tokens are shown, the two of its frame among them."
+    is_cut = len(traces[0].tokens) == _MAX_TOKENS
+    return Section(_ATTENTION, _READING + cut * is_cut, join(views))
 
 
 def _attention_to_sources(shown: ExampleTraces) -> Section:
@@ -126,13 +131,17 @@ def _energies(traces: list[HeadTrace]) -> Section:
         lines, x_label="step t (0: plain attention)", y_label="E(x_t) − E(x_0), nats/β",
         title="Energy of the heads on these tokens",
     )  # fmt: skip
-    size = max(float(np.abs(trace.found.energies).max()) for trace in traces)
-    rounding = 32 * float(np.finfo(np.float32).eps) * (1 + size)
     lead = (
-        "Each step moves the head's state downhill; a curve that is flat has arrived. Rises below "
-        f"{number(rounding)} are rounding."
+        "A step is to move the head's state downhill; a curve that is flat has arrived. Whether it "
+        "did, but for rounding, is the outcome of each head."
     )
-    return Section("The energy falls", lead, join([chart, table(_AT_THE_END, _ends(traces))]))
+    rows = _ends(traces)
+    notes = [
+        element("p", f"{name}: {advice}.", class_="note")
+        for name, advice in zip(OUTCOME_NAMES, OUTCOME_ADVICE, strict=True)
+        if name in {row[_AT_THE_END.index("outcome")] for row in rows}
+    ]
+    return Section("Energy over the steps", lead, join([chart, table(_AT_THE_END, rows), *notes]))
 
 
 _AT_THE_END = [
@@ -149,12 +158,18 @@ def _ends(traces: list[HeadTrace]) -> list[list[Any]]:
             len(trace.found.energies) - 1,
             number(float(trace.found.residuals[-1])),
             f"{float(trace.found.distances[-1]):.1%}",
-            OUTCOME_NAMES[int(trace.found.outcome)],
+            _outcome(trace),
             REGIME_NAMES[int(trace.found.regime.status)],
             _certified_from(trace.found.regime),
         ]
         for trace in traces
     ]
+
+
+def _outcome(trace: HeadTrace) -> str:
+    if trace.nonlinearity.name == "identity":
+        return "plain attention"
+    return OUTCOME_NAMES[int(trace.found.outcome)]
 
 
 def _shapes(run: TrainedRun, traces: list[HeadTrace]) -> Section:
@@ -193,15 +208,15 @@ def _spline_charts(run: TrainedRun) -> list[Markup]:
     ]  # fmt: skip
 
 
-def _wells(traces: list[HeadTrace]) -> Section:
-    trace, title = traces[0], "Context wells"
+def _wells(trace: HeadTrace, of_query: int) -> Section:
+    """Those of a head; of one query, where each has its own."""
+    title = "Context wells"
     if not np.all(np.isfinite(trace.values)):
         return Section(
             title, f"The values of {trace.name} are not finite on these tokens.", _NOTHING
         )
     coupling = trace.options["coupling"]
-    # Without a row that stands for the whole, the first real token is looked at.
-    query = None if coupling == "pooled" else min(1, len(trace.tokens) - 1)
+    query = None if coupling == "pooled" else of_query
     found = head_wells(
         trace.weights, trace.values, nonlinearity=trace.nonlinearity, coupling=coupling,
         lam=trace.found.lam, gain=trace.options["gain"], query=query, num_starts=_NUM_STARTS,
@@ -217,12 +232,14 @@ def _wells(traces: list[HeadTrace]) -> Section:
          number(float(found.wells.depths[k])), float(found.wells.spectra[k][0]), _binds(bound)]
         for k, bound in enumerate(_bound(found.gains, trace))
     ]  # fmt: skip
-    header = ["well", "share of starts", "energy", "depth", "smallest curvature", "binds most"]
-    regime = REGIME_NAMES[int(found.regime.status)]
+    header = ["well", "share of starts", "energy", "barrier", "smallest curvature", "binds most"]
+    # Of the whole head, as in the table above: for one query alone it may be better.
+    certificate = trace.found.regime
     lead = (
         f"Descents from {_NUM_STARTS} random starts, of which {found.wells.share('converged'):.0%} "
-        f"arrived in a well. Known before iterating: the head is {regime}; one well is certified "
-        f"{_certified_from(found.regime)}."
+        f"arrived in a well. Known before iterating: the head is "
+        f"{REGIME_NAMES[int(certificate.status)]}; one well is certified "
+        f"{_certified_from(certificate)}. A barrier is what it takes, at most, to leave a well."
     )
     figure = png_figure(picture.getvalue(), caption=about)
     return Section(title, lead, join([figure, table(header, rows)]))

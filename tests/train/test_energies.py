@@ -124,11 +124,11 @@ def test_only_a_layer_with_non_linear_heads_has_energies():
 
 
 def examples(num, shape):
-    """Sequences of which the last one of each example is filling."""
-    mask = np.ones(shape, bool)
+    """Sequences of which the last one of each example is filling, with a mask as the others."""
+    columns = {"mask": np.ones(shape, bool)}
     if len(shape) > 1:
-        mask[-1] = False
-    return [{"tokens": np.full(shape, k), "mask": mask, "labels": np.int32(k)} for k in range(num)]
+        columns["windows"] = np.arange(shape[0]) < shape[0] - 1
+    return [{"tokens": np.full(shape, k), "labels": np.int32(k), **columns} for k in range(num)]
 
 
 @pytest.mark.core

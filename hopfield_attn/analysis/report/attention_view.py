@@ -68,17 +68,17 @@ def attention_view(trace: HeadTrace, *, name: str, queries: Queries | None = Non
     changes = matrices - matrices[:1]
     largest, largest_change = (float(np.abs(a).max()) or 1.0 for a in (matrices, changes))
     shown = [
-        ("plain attention A", "", matrices[:1], largest),
-        ("effective W", "", matrices, largest),
-        ("W − A", f", darkest at {number(largest_change)}", changes, largest_change),
+        ("plain attention A", matrices[:1], largest),
+        ("effective W", matrices, largest),
+        ("W − A", changes, largest_change),
     ]
     views = [
         element(
             "figure",
-            element("figcaption", caption + scale_note),
+            element("figcaption", f"{caption}, darkest at {number(scale)}"),
             _matrix(stack[-1], trace.tokens, scale, outlined, caption=caption),
         )
-        for caption, scale_note, stack, scale in shown
+        for caption, stack, scale in shown
     ]
     data = {"lines": lines, "views": [_cells(stack, scale) for *_, stack, scale in shown[1:]]}
     slider = element(

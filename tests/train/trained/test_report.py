@@ -81,7 +81,7 @@ def test_the_title_names_the_task_of_the_data(task, title, tmp_path):
 
 def test_the_report_has_every_part(report, run):
     for heading in (
-        "Results", "Learning curves", "Learned α", "Effective attention", "The energy falls",
+        "Results", "Learning curves", "Learned α", "Effective attention", "Energy over the steps",
         "Learned F", "Context wells", "Throughput", "What was run",
     ):  # fmt: skip
         assert f"<h2>{heading}</h2>" in report
@@ -95,6 +95,7 @@ def test_the_report_has_every_part(report, run):
     # The wells of a convex head, and where it stands after its steps.
     assert "One well: 100% of 32 starts" in report
     assert "residual ‖∇E‖" in report and "distance to plain attention" in report
+    assert "converged: the residual is small" in report
 
 
 @pytest.mark.core
@@ -128,7 +129,7 @@ def test_the_report_draws_the_energies_of_every_layer(report, run, mlm):
     for title in ("Energy that the steps take away", "Distance to plain attention"):
         assert title in report
     assert "layer 1" in report
-    assert "that is not finite, in no mean: 0." in report
+    assert "that is not finite, over all measurements: 0;" in report
     # A linear run has none.
     assert energy_sections(read_metrics(mlm.folder)) == []
 
@@ -192,6 +193,11 @@ def test_every_family_and_coupling_has_a_report(train_run, heads, coupling, said
     page = write_report(run.config, run.folder).read_text()
     for text in said:
         assert text in page
+    if coupling != "pooled":
+        shown = example_traces(load_run(run.config, run.folder), [(0, 0)])
+        tokens = shown.traces[0].tokens
+        asked = tokens[shown.example["positions"][0]]
+        assert asked != tokens[1] and f"Of the query “{asked}”" in page
 
 
 def test_the_heads_that_are_shown_are_those_whose_f_is_farthest_from_u(train_run):
