@@ -124,7 +124,7 @@ def get_defaults() -> config_dict.ConfigDict:
             keep_checkpoints=2,
             watchdog_seconds=0.0,  # without a step: end with the stacks of all threads; 0 is never
             peak_flops=0.0,  # of one device, for the utilisation; 0 looks its name up
-            max_skipped_steps=10,  # in a row without a finite loss and gradient; then it stops
+            max_skipped_steps=10,  # without a finite loss and gradient, in a row; then it stops
             tracking="",  # "tensorboard" or "wandb" as well, with the extra "tracking"
         ),
     )

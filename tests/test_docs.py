@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +22,20 @@ def test_generated_parts_are_those_of_the_results_and_the_tables(script):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_code_for_a_head_of_ones_own_runs(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"## A head of your own model\n.*?```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(compile(block, "analysis.md", "exec"), scope)
+    assert np.isfinite(scope["found"].energies).all() and scope["found"].energies.shape == (4,)
+    assert scope["wells"].wells.num_wells == 1
+    # Beyond the certificate there are several.
+    assert scope["phases"].counts[0].tolist() == [1, 1, 1] and scope["phases"].counts.max() > 1
+    for name in ("wells", "phases"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
+
+from hopfield_attn.train.optimizer import is_nonlinearity
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +41,18 @@ def test_the_python_code_runs_and_does_what_it_says():
     x, mask = jnp.ones((2, 5, 16)), jnp.ones((2, 5), bool)
     grads = nnx.grad(lambda block: jnp.sum(block(x, mask) ** 2))(block)
     assert grads["attention"]["alpha"].shape == (4,)
+    # The chain for a larger rate of α.
+    chain = optax.chain(optax.sgd(0.01), optax.masked(optax.scale(10.0), is_nonlinearity))
+    x = jax.random.normal(jax.random.key(0), (2, 5, 16))
+    grads = nnx.grad(lambda block: jnp.sum(block(x, mask) ** 2))(block)
+    alpha, kernel = block.attention.alpha[...], block.attention.query.kernel[...]
+    nnx.Optimizer(block, chain, wrt=nnx.Param).update(block, grads)
+    slopes = grads["attention"]
+    for parameter, before, slope in (
+        (block.attention.alpha, alpha, 10.0 * slopes["alpha"][...]),
+        (block.attention.query.kernel, kernel, slopes["query"]["kernel"][...]),
+    ):
+        np.testing.assert_allclose(parameter[...], before - 0.01 * slope, rtol=1e-5, atol=1e-6)
 
 
 def test_the_energy_in_ten_lines_is_ten_lines():
