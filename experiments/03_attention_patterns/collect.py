@@ -114,6 +114,14 @@ def judge(settings: dict[str, dict[int, dict]]) -> tuple[dict[str, list[float]],
     return paired, dict(zip(paired, counts, strict=True))
 
 
+def verdict(runs: list[dict]) -> tuple[int, int, int]:
+    """How many settings of a task are better, how many worse by the rule, and of how many."""
+    paired, counts = judge(by_setting(runs))
+    means = [statistics.fmean(paired[name]) for name, is_counted in counts.items() if is_counted]
+    above = sum(mean > 0 for mean in means)
+    return above, len(means) - above, len(paired)
+
+
 def table(task: str, runs: list[dict]) -> str:
     """One row a setting."""
     settings = by_setting(runs)
@@ -212,7 +220,13 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
     figure.legend(
         shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False
     )
-    figure.suptitle("Non-linear heads minus linear ones of the same seed; bars: standard errors")
+    above, below, num = (
+        sum(counted) for counted in zip(*map(verdict, results.values()), strict=True)
+    )
+    figure.suptitle(
+        f"Of {num} differences to linear heads {above} count for non-linear ones, {below} against"
+        " them\nmean and standard error over the seeds; a run that failed counts as a guess"
+    )
     figure.savefig(path)
 
 
@@ -236,12 +250,8 @@ def ledger_row() -> str:
     results = read_results()
     found = []
     for task, runs in results.items():
-        paired, counts = judge(by_setting(runs))
-        means = [
-            statistics.fmean(paired[name]) for name, is_counted in counts.items() if is_counted
-        ]
-        above = sum(mean > 0 for mean in means)
-        found.append(f"{task} {above} better, {len(means) - above} worse of {len(paired)}")
+        above, below, num = verdict(runs)
+        found.append(f"{task} {above} better, {below} worse of {num}")
     num_runs = sum(map(len, results.values()))
     failed = [run for runs in results.values() for run in runs if run.get("failure")]
     suffix = f", {len(failed)} of them failed" if failed else ""
