@@ -7,7 +7,14 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
+from experiments.seeds import holm, p_value
+
 Run = dict[str, Any]
+
+
+def finished(runs: Iterable[Run]) -> list[Run]:
+    """Those that did not fail."""
+    return [run for run in runs if not run.get("failure")]
 
 
 def median_speed(runs: Iterable[Run]) -> float | None:
@@ -39,17 +46,34 @@ def at_equal_time(runs: Iterable[Run], linear: Iterable[Run]) -> list[float]:
 
 def differences(runs: dict[int, Run], linear: dict[int, Run]) -> list[float]:
     """Of the test accuracies, seed by seed; a run that failed has that of a guess."""
-    finished = [run for run in (*runs.values(), *linear.values()) if not run.get("failure")]
-    if not finished:
+    done = finished([*runs.values(), *linear.values()])
+    if not done:
         return []
-    chance = finished[0]["baselines"]["chance_accuracy"]
-    scores = [
-        {seed: run.get("test_accuracy", chance) for seed, run in group.items()}
-        for group in (runs, linear)
-    ]
-    return [
-        scores[0][seed] - scores[1][seed] for seed in sorted(scores[0].keys() & scores[1].keys())
-    ]
+    guess = done[0]["baselines"]["chance_accuracy"]
+
+    def score(run: Run) -> float:
+        return float(run.get("test_accuracy", guess))
+
+    return [score(runs[s]) - score(linear[s]) for s in sorted(runs.keys() & linear.keys())]
+
+
+def judge(
+    settings: dict[Any, dict[int, Run]], *, linear: Any, planned: int
+) -> tuple[dict[Any, list[float]], dict[Any, bool]]:
+    """Setting → its differences to linear heads, and → whether they count by the rule.
+
+    Args:
+      settings: setting → seed → run.
+      linear: which of the settings has linear heads.
+      planned: how many others there are to be.
+    """
+    paired = {
+        name: differences(group, settings.get(linear, {}))
+        for name, group in settings.items()
+        if name != linear
+    }
+    counts = holm([p_value(values) for values in paired.values()], planned=planned)
+    return paired, dict(zip(paired, counts, strict=True))
 
 
 def read_curve(result: dict[str, Any]) -> list[list[float]]:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from configs.synthetic import get_config
-from experiments import curves
+from experiments import curves, seeds
 from experiments.finished_run import failed_runs
 from hopfield_attn.train import main
 from tests.scripts import load_script
@@ -112,18 +112,18 @@ def test_a_linear_run_has_all_its_evaluations_in_its_own_time(speed):
 
 def test_holm_stops_at_the_first_comparison_that_does_not_count():
     # 5 % / 3, / 2 and / 1, from the smallest up.
-    assert collect.holm([0.01, 0.04, 0.024]) == [True, True, True]
-    assert collect.holm([0.02, 0.04, 0.03]) == [False, False, False]
-    assert collect.holm([0.04, 0.001, 0.03]) == [False, True, False]
+    assert seeds.holm([0.01, 0.04, 0.024]) == [True, True, True]
+    assert seeds.holm([0.02, 0.04, 0.03]) == [False, False, False]
+    assert seeds.holm([0.04, 0.001, 0.03]) == [False, True, False]
     # Those that are not made yet are counted.
-    assert collect.holm([0.01, 0.02], planned=5) == [True, False]
+    assert seeds.holm([0.01, 0.02], planned=5) == [True, False]
 
 
 def test_p_value_is_that_of_students_test():
     # Mean 2, standard error 1/√3, two degrees of freedom.
     t = 2 * np.sqrt(3)
-    assert collect.p_value([1.0, 2.0, 3.0]) == pytest.approx(1 - t / np.sqrt(t**2 + 2), rel=1e-6)
-    assert [collect.p_value(d) for d in ([0.5], [0.0, 0.0], [0.1, 0.3 - 0.2, 0.1])] == [
+    assert seeds.p_value([1.0, 2.0, 3.0]) == pytest.approx(1 - t / np.sqrt(t**2 + 2), rel=1e-6)
+    assert [seeds.p_value(d) for d in ([0.5], [0.0, 0.0], [0.1, 0.3 - 0.2, 0.1])] == [
         1.0,
         1.0,
         0.25,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.curves import at_equal_time, differences, median_speed
+from experiments.curves import at_equal_time, finished, judge, median_speed
 from experiments.finished_run import failed_runs, merge_runs, named_failures
 from experiments.page import run_collector
-from experiments.seeds import holm, over_seeds, p_value
+from experiments.seeds import over_seeds
 from hopfield_attn.files import write_json
 from hopfield_attn.train.sweep.summary import mean_and_error
 
@@ -24,6 +24,7 @@ README = HERE / "README.md"
 TASKS = ("recall", "induction", "match2", "match3", "retrieval", "brackets")
 COUPLINGS = ("pooled", "pairwise")
 FAMILIES = ("quadratic", "square", "exponential", "log_cosh", "spline")
+LINEAR = "linear"
 LEVEL = 0.9
 NUM_COMPARED = len(COUPLINGS) * len(FAMILIES) * 3
 NUM_RUNS = len(TASKS) * (1 + NUM_COMPARED) * 5
@@ -88,7 +89,7 @@ def by_setting(runs: list[dict]) -> dict[str, dict[int, dict]]:
 def setting_of(run: dict) -> str:
     """The name of what is the same in all seeds."""
     if not run["coupling"]:
-        return "linear"
+        return LINEAR
     return f"{run['heads']}, {run['coupling']}, T = {run['num_steps']}"
 
 
@@ -106,17 +107,9 @@ def steps_to_level(run: dict) -> int | None:
     return reached
 
 
-def judge(settings: dict[str, dict[int, dict]]) -> tuple[dict[str, list[float]], dict[str, bool]]:
-    """Setting → its differences to linear heads, and → whether they count by the rule."""
-    linear = settings.get("linear", {})
-    paired = {name: differences(settings[name], linear) for name in settings if name != "linear"}
-    counts = holm([p_value(values) for values in paired.values()], planned=NUM_COMPARED)
-    return paired, dict(zip(paired, counts, strict=True))
-
-
 def verdict(runs: list[dict]) -> tuple[int, int, int]:
     """How many settings of a task are better, how many worse by the rule, and of how many."""
-    paired, counts = judge(by_setting(runs))
+    paired, counts = judge(by_setting(runs), linear=LINEAR, planned=NUM_COMPARED)
     means = [statistics.fmean(paired[name]) for name, is_counted in counts.items() if is_counted]
     above = sum(mean > 0 for mean in means)
     return above, len(means) - above, len(paired)
@@ -125,8 +118,8 @@ def verdict(runs: list[dict]) -> tuple[int, int, int]:
 def table(task: str, runs: list[dict]) -> str:
     """One row a setting."""
     settings = by_setting(runs)
-    linear = list(settings.get("linear", {}).values())
-    paired, counts = judge(settings)
+    linear = list(settings.get(LINEAR, {}).values())
+    paired, counts = judge(settings, linear=LINEAR, planned=NUM_COMPARED)
     lines = [f"**{task}**", "", "| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     for name, group in settings.items():
         cells = setting_cells(list(group.values()), linear)
@@ -137,10 +130,10 @@ def table(task: str, runs: list[dict]) -> str:
         )
         failed = named_failures(group.values())
         lines.append("| " + " | ".join([name, *cells[:2], difference, *cells[2:], failed]) + " |")
-    finished = [run for run in runs if not run.get("failure")]
-    if not finished:
+    done = finished(runs)
+    if not done:
         return "\n".join([*lines, "", "No run is finished."])
-    first = finished[0]
+    first = done[0]
     baselines = ", ".join(
         f"{name.replace('_', ' ')} {value:.4f}" for name, value in first["baselines"].items()
     )
@@ -150,7 +143,7 @@ def table(task: str, runs: list[dict]) -> str:
 
 def setting_cells(runs: list[dict], linear: list[dict]) -> list[str]:
     """The cells of a row, without its name, its difference and its failures; of finished runs."""
-    group, linear = ([r for r in rows if not r.get("failure")] for rows in (runs, linear))
+    group, linear = finished(runs), finished(linear)
     if not group:
         return ["0", *["–"] * (len(COLUMNS) - 4)]
     reached = [(steps_to_level(run), run) for run in group]
@@ -187,8 +180,8 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
     panels = figure.subplots(num_lines, num_columns, sharey=True, squeeze=False).ravel()
     for axes, (task, runs) in zip(panels, results.items(), strict=False):
         settings = by_setting(runs)
-        linear = settings.get("linear", {})
-        paired, _ = judge(settings)
+        linear = settings.get(LINEAR, {})
+        paired, _ = judge(settings, linear=LINEAR, planned=NUM_COMPARED)
         for name, values in paired.items():
             if not values:
                 continue
@@ -206,7 +199,7 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
                 **style,
             )
         axes.axvline(0, color="0.2", linewidth=0.8)
-        scores = [run["test_accuracy"] for run in linear.values() if not run.get("failure")]
+        scores = [run["test_accuracy"] for run in finished(linear.values())]
         accuracy = over_seeds(scores, digits=3) if scores else "none finished"
         axes.set(title=f"{task}, linear heads: {accuracy}", xlabel="accuracy × 100, minus linear")
         axes.title.set_fontsize(10)

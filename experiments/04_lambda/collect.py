@@ -15,10 +15,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.curves import Run, at_equal_time, differences, median_speed, read_curve
+from experiments.curves import Run, at_equal_time, judge, median_speed, read_curve
 from experiments.finished_run import add_runs, failed_runs, named_failures, read_runs
 from experiments.page import run_collector
-from experiments.seeds import holm, over_seeds, p_value
+from experiments.seeds import over_seeds
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
@@ -159,7 +159,7 @@ def task_table(task: str, runs: list[Run]) -> str:
     groups = by_lam(runs)
     finished = {lam: _finished(group) for lam, group in groups.items()}
     linear = finished.get(LINEAR, {})
-    paired, counts = judge(groups)
+    paired, counts = judge(groups, linear=LINEAR, planned=NUM_SETTINGS - 1)
     lines = [
         f"**{TITLES[task]}**",
         "",
@@ -193,16 +193,6 @@ def task_table(task: str, runs: list[Run]) -> str:
     baselines = next((run["baselines"] for run in linear.values()), {})
     shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in baselines.items())
     return "\n".join([*lines, "", f"Without a model: {shown}. *: counts by the rule."])
-
-
-def judge(
-    groups: dict[float | str, dict[int, Run]],
-) -> tuple[dict[float | str, list[float]], dict[float | str, bool]]:
-    """λ → its differences to linear heads, and → whether they count by the rule."""
-    linear = groups.get(LINEAR, {})
-    paired = {lam: differences(group, linear) for lam, group in groups.items() if lam != LINEAR}
-    counts = holm([p_value(values) for values in paired.values()], planned=NUM_SETTINGS - 1)
-    return paired, dict(zip(paired, counts, strict=True))
 
 
 def _finished(group: dict[int, Run]) -> dict[int, Run]:
@@ -327,7 +317,7 @@ def ledger_row() -> str:
         ]
         parts.append(f"exponent of the distance in 1 + λ: {', '.join(slopes)}")
     for task in TITLES:
-        found, counts = judge(by_lam(runs_of(task)))
+        found, counts = judge(by_lam(runs_of(task)), linear=LINEAR, planned=NUM_SETTINGS - 1)
         if found:
             counted = sum(counts.values())
             parts.append(f"{TITLES[task]}: {counted} of {len(found)} λ differ from linear heads")
