@@ -144,6 +144,14 @@ def test_table_has_every_figure_of_a_setting(tmp_path):
     assert matplotlib.image.imread(tmp_path / "accuracy.png").shape[1] > 600
 
 
+def test_a_difference_counts_among_all_that_are_planned():
+    # 0.040, 0.031 and 0.022: p is 0.03, below 5 % and not below 5 % / 30.
+    weaker = [made_up("quadratic", "pairwise", s, [0.3, 0.92, 0.99 + s / 1000]) for s in range(3)]
+    row = collect.table("recall", [*RUNS[:3], *weaker]).splitlines()[5]
+    assert " | +0.031 ± 0.005 | " in row
+    assert seeds.p_value([0.04, 0.031, 0.022]) == pytest.approx(0.0273, abs=1e-3)
+
+
 def test_ledger_names_how_many_settings_count(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "HERE", tmp_path)
     (tmp_path / "results").mkdir()
